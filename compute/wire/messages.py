@@ -1,0 +1,260 @@
+"""The documents that cross between consumer, portal, nodes and regulator. Types only.
+
+All are frozen, reject unknown fields, and are encoded by `compute.wire.canonical`. Ids and digests are
+``0x`` + 64 hexadecimal digits; times are Unix seconds; money is whole credits; ε is in millionths.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Hex32 = Annotated[str, Meta(pattern=r"^0x[0-9a-f]{64}$")]
+Address = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{40}$")]
+Signature = Annotated[str, Meta(pattern=r"^0x[0-9a-f]{130}$")]
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Text = Annotated[str, Meta(max_length=4000)]
+Count = Annotated[int, Meta(ge=0, le=(1 << 53) - 1)]
+OperationName = Literal["psi", "stats", "pir", "fl", "eaas"]
+Grade = Literal["L1", "L2", "L3", "L4"]
+ColumnType = Literal["string", "integer", "number", "boolean", "date", "timestamp"]
+OutcomeName = Literal["completed", "refused", "failed", "cancelled", "expired"]
+
+
+class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=False):
+    """Base of every document."""
+
+
+class Column(Document):
+    """One column of a dataset. L1 is public, L4 never leaves even as a statistic."""
+
+    name: Name
+    type: ColumnType
+    grade: Grade = "L2"
+    description: Text = ""
+
+
+class DatasetManifest(Document):
+    """What a provider's node tells the world about a dataset version: everything but its rows.
+
+    ``commitment`` is the Merkle root of salted row digests; ``kind`` "service" is EaaS (no rows).
+    ``signature`` is the node's EIP-712 `DatasetVersion` signature.
+    """
+
+    dataset: Hex32
+    provider: Hex32
+    version: Annotated[int, Meta(ge=1, le=(1 << 32) - 1)]
+    kind: Literal["table", "service"]
+    name: Name
+    description: Text
+    columns: tuple[Column, ...]
+    row_count: Count
+    commitment: Hex32
+    schema_hash: Hex32
+    signature: Signature
+    operations: tuple[OperationName, ...] = ()  # what the node's own ceiling would sign at most
+
+
+class GrantTerms(Document):
+    """The fixed terms of a grant; their digest is signed and stored on chain.
+
+    ``price_credits`` is per unit. ``min_cohort`` is the smallest group any result may describe.
+    ``salt`` keeps the digest from being guessed.
+    """
+
+    offer: Name
+    purpose: Text
+    operations: tuple[OperationName, ...]
+    columns: tuple[Name, ...]
+    min_cohort: Annotated[int, Meta(ge=1, le=1_000_000)]
+    price_credits: Count
+    salt: Hex32
+
+
+class GrantProposal(Document):
+    """What the portal asks a provider's node to sign. ``terms_hash`` is the digest of ``terms``."""
+
+    provider: Hex32
+    consumer: Hex32
+    dataset: Hex32
+    terms: GrantTerms
+    quota: Count
+    epsilon_micro: Count
+    not_before: Count
+    expiry: Count
+
+
+class SignedGrant(Document):
+    """A proposal that a node signed: with it anyone may activate the grant on chain."""
+
+    grant: Hex32
+    proposal: GrantProposal
+    signature: Signature
+
+
+class Participant(Document):
+    """One role of a job. A consumer that runs a role itself has neither grant nor dataset.
+
+    ``commitment`` pins the dataset version the consumer means; ``columns`` is all the role may read.
+    """
+
+    role: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+    party: Hex32
+    grant: Hex32 | None = None
+    dataset: Hex32 | None = None
+    commitment: Hex32 | None = None
+    columns: tuple[Name, ...] = ()
+
+
+class JobSpec(Document):
+    """What is to be computed, by whom, on which versions, for which purpose. Its digest is signed.
+
+    ``params`` is validated against the job kind's own parameter type. ``result_key`` is the X25519
+    public key that results are sealed to; only the consumer holds the other half.
+    """
+
+    kind: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.]{0,63}$")]
+    purpose: Text
+    consumer: Hex32
+    result_key: Hex32
+    participants: tuple[Participant, ...]
+    params: dict[str, Any]
+    version: Literal[1] = 1
+
+
+class RequestLine(Document):
+    """Upper bound of what the job may use of one grant."""
+
+    grant: Hex32
+    units: Count
+    epsilon_micro: Count = 0
+
+
+class SignedRequest(Document):
+    """A consumer's EIP-712 `JobRequest` with its signature; ``job`` is its struct hash."""
+
+    job: Hex32
+    consumer: Hex32
+    spec_hash: Hex32
+    nonce: Hex32
+    deadline: Count
+    lines: tuple[RequestLine, ...]
+    signature: Signature
+
+
+class JobSubmission(Document):
+    """What a node gets to start its part: nothing in it is believed before it is checked on chain.
+
+    ``terms`` maps grant id to the terms behind its hash; ``peers`` maps role to the peer's base URL
+    (a hint: whoever answers there must still prove the key that the chain names).
+    """
+
+    spec: JobSpec
+    request: SignedRequest
+    terms: dict[Hex32, GrantTerms]
+    peers: dict[str, str]
+
+
+class ReceiptDetail(Document):
+    """The part of a receipt that is too wordy for the chain; only its digest goes there.
+
+    ``reason`` is a stable error code when the outcome is not "completed"; ``metrics`` are the public
+    quantities that metering rests on (elements, queries, bytes in and out, rounds).
+    """
+
+    kind: str
+    role: str
+    purpose: Text
+    reason: str = ""
+    rule: str = ""
+    message: Text = ""
+    metrics: dict[str, Count] = {}
+
+
+class SignedReceipt(Document):
+    """A node's EIP-712 `Receipt` with its detail and signature; ``digest`` is its struct hash."""
+
+    digest: Hex32
+    node: Hex32
+    sequence: Annotated[int, Meta(ge=1)]
+    previous: Hex32
+    job: Hex32
+    grant: Hex32
+    spec_hash: Hex32
+    commitment: Hex32
+    transcript: Hex32
+    units: Count
+    epsilon_micro: Count
+    outcome: OutcomeName
+    settles: bool
+    issued_at: Count
+    detail: ReceiptDetail
+    signature: Signature
+
+
+class SignedBatch(Document):
+    """Consecutive receipts of one node, ready to be anchored by anyone."""
+
+    node: Hex32
+    first_sequence: Annotated[int, Meta(ge=1)]
+    root: Hex32
+    receipts: tuple[SignedReceipt, ...]
+    signature: Signature
+
+
+class JobEvent(Document):
+    """One line of a job's timeline at one node. ``total`` 0 means that the length is not known."""
+
+    sequence: Annotated[int, Meta(ge=1)]
+    at_ms: Count
+    phase: Name
+    message: Text = ""
+    done: Count = 0
+    total: Count = 0
+
+
+JobState = Literal["accepted", "running", "completed", "refused", "failed", "cancelled", "expired"]
+
+
+class JobStatus(Document):
+    """A node's view of its part in a job. The last five states are final and have a receipt."""
+
+    job: Hex32
+    role: str
+    state: JobState
+    phase: str = ""
+    done: Count = 0
+    total: Count = 0
+    reason: str = ""
+    rule: str = ""
+    message: Text = ""
+    remedy: Text = ""
+    receipt: Hex32 | None = None
+    has_result: bool = False
+
+
+class NodeIdentity(Document):
+    """What a node publishes about itself; the chain decides whether its keys count."""
+
+    party: Hex32
+    name: Name
+    address: Address
+    box_key: Hex32
+    he_key_digest: Hex32
+    software: str
+    chain_id: Count
+    chain_block: Count | None = None
+
+
+class Enrolment(Document):
+    """What a party hands to the operator to be put on chain; signed by the key it names (EIP-712 `NodeKey`)."""
+
+    party: Hex32
+    name: Name
+    address: Address
+    box_key: Hex32
+    he_key_digest: Hex32
+    signature: Signature
+    url: str = ""  # where its node listens; empty for a consumer
