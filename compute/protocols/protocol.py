@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -53,7 +53,7 @@ class Receive:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a phase is. ``total`` 0: unknown. Phase names are translated by the portal: keep them stable."""
+    """How far a phase is (``total`` 0: unknown). The portal translates phase names: keep them stable."""
 
     phase: str
     done: int = 0
@@ -85,7 +85,7 @@ def receive(role: str, message_type: type[M]) -> Generator[Effect, Message | Non
     message = yield Receive(role, message_type)
     if not isinstance(message, message_type):
         raise ProtocolAbort(f"{role} sent an unexpected message")
-    return cast(M, message)
+    return message
 
 
 @dataclass(frozen=True, repr=False)

@@ -27,7 +27,7 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Base of every document."""
 
 
-class Column(Document):
+class Column(Document, frozen=True):
     """One column of a dataset. L1 is public, L4 never leaves even as a statistic."""
 
     name: Name
@@ -36,7 +36,7 @@ class Column(Document):
     description: Text = ""
 
 
-class DatasetManifest(Document):
+class DatasetManifest(Document, frozen=True):
     """What a provider's node tells the world about a dataset version: everything but its rows.
 
     ``commitment`` is the Merkle root of salted row digests; ``kind`` "service" is EaaS (no rows).
@@ -57,7 +57,7 @@ class DatasetManifest(Document):
     operations: tuple[OperationName, ...] = ()  # what the node's own ceiling would sign at most
 
 
-class GrantTerms(Document):
+class GrantTerms(Document, frozen=True):
     """The fixed terms of a grant; their digest is signed and stored on chain.
 
     ``price_credits`` is per unit. ``min_cohort`` is the smallest group any result may describe.
@@ -73,7 +73,7 @@ class GrantTerms(Document):
     salt: Hex32
 
 
-class GrantProposal(Document):
+class GrantProposal(Document, frozen=True):
     """What the portal asks a provider's node to sign. ``terms_hash`` is the digest of ``terms``."""
 
     provider: Hex32
@@ -86,7 +86,7 @@ class GrantProposal(Document):
     expiry: Count
 
 
-class SignedGrant(Document):
+class SignedGrant(Document, frozen=True):
     """A proposal that a node signed: with it anyone may activate the grant on chain."""
 
     grant: Hex32
@@ -94,7 +94,7 @@ class SignedGrant(Document):
     signature: Signature
 
 
-class Participant(Document):
+class Participant(Document, frozen=True):
     """One role of a job. A consumer that runs a role itself has neither grant nor dataset.
 
     ``commitment`` pins the dataset version the consumer means; ``columns`` is all the role may read.
@@ -108,7 +108,7 @@ class Participant(Document):
     columns: tuple[Name, ...] = ()
 
 
-class JobSpec(Document):
+class JobSpec(Document, frozen=True):
     """What is to be computed, by whom, on which versions, for which purpose. Its digest is signed.
 
     ``params`` is validated against the job kind's own parameter type. ``result_key`` is the X25519
@@ -124,7 +124,7 @@ class JobSpec(Document):
     version: Literal[1] = 1
 
 
-class RequestLine(Document):
+class RequestLine(Document, frozen=True):
     """Upper bound of what the job may use of one grant."""
 
     grant: Hex32
@@ -132,7 +132,7 @@ class RequestLine(Document):
     epsilon_micro: Count = 0
 
 
-class SignedRequest(Document):
+class SignedRequest(Document, frozen=True):
     """A consumer's EIP-712 `JobRequest` with its signature; ``job`` is its struct hash."""
 
     job: Hex32
@@ -144,7 +144,7 @@ class SignedRequest(Document):
     signature: Signature
 
 
-class JobSubmission(Document):
+class JobSubmission(Document, frozen=True):
     """What a node gets to start its part: nothing in it is believed before it is checked on chain.
 
     ``terms`` maps grant id to the terms behind its hash; ``peers`` maps role to the peer's base URL
@@ -157,7 +157,7 @@ class JobSubmission(Document):
     peers: dict[str, str]
 
 
-class ReceiptDetail(Document):
+class ReceiptDetail(Document, frozen=True):
     """The part of a receipt that is too wordy for the chain; only its digest goes there.
 
     ``reason`` is a stable error code when the outcome is not "completed"; ``metrics`` are the public
@@ -173,7 +173,7 @@ class ReceiptDetail(Document):
     metrics: dict[str, Count] = {}
 
 
-class SignedReceipt(Document):
+class SignedReceipt(Document, frozen=True):
     """A node's EIP-712 `Receipt` with its detail and signature; ``digest`` is its struct hash."""
 
     digest: Hex32
@@ -194,7 +194,7 @@ class SignedReceipt(Document):
     signature: Signature
 
 
-class SignedBatch(Document):
+class SignedBatch(Document, frozen=True):
     """Consecutive receipts of one node, ready to be anchored by anyone."""
 
     node: Hex32
@@ -204,7 +204,7 @@ class SignedBatch(Document):
     signature: Signature
 
 
-class JobEvent(Document):
+class JobEvent(Document, frozen=True):
     """One line of a job's timeline at one node. ``total`` 0 means that the length is not known."""
 
     sequence: Annotated[int, Meta(ge=1)]
@@ -218,7 +218,7 @@ class JobEvent(Document):
 JobState = Literal["accepted", "running", "completed", "refused", "failed", "cancelled", "expired"]
 
 
-class JobStatus(Document):
+class JobStatus(Document, frozen=True):
     """A node's view of its part in a job. The last five states are final and have a receipt."""
 
     job: Hex32
@@ -235,7 +235,7 @@ class JobStatus(Document):
     has_result: bool = False
 
 
-class NodeIdentity(Document):
+class NodeIdentity(Document, frozen=True):
     """What a node publishes about itself; the chain decides whether its keys count."""
 
     party: Hex32
@@ -248,8 +248,8 @@ class NodeIdentity(Document):
     chain_block: Count | None = None
 
 
-class Enrolment(Document):
-    """What a party hands to the operator to be put on chain; signed by the key it names (EIP-712 `NodeKey`)."""
+class Enrolment(Document, frozen=True):
+    """What a party hands to the operator to be put on chain, signed by the key it names (`NodeKey`)."""
 
     party: Hex32
     name: Name
