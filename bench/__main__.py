@@ -1,0 +1,55 @@
+"""``python -m bench NAME [--quick] [--json]``: measure one suite and print it beside its peers."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from bench import measure
+
+
+def suites() -> tuple[str, ...]:
+    """Every module ``bench/suite_NAME.py`` is a suite; its ``run(quick)`` yields rows."""
+    return tuple(
+        sorted(path.stem.removeprefix("suite_") for path in Path(__file__).parent.glob("suite_*.py"))
+    )
+
+
+@click.command()
+@click.argument("name", type=click.Choice(suites()))
+@click.option("--quick", is_flag=True, help="Smaller sizes; ends within 50 seconds.")
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON instead of a table.")
+def main(name: str, *, quick: bool, as_json: bool) -> None:
+    """Measure suite NAME, print it, and keep it in bench/results."""
+    rows = list(importlib.import_module(f"bench.suite_{name}").run(quick))
+    kept = measure.keep(name, rows, quick=quick)
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in rows], ensure_ascii=False))
+        return
+    table = Table(title=f"{name} ({'quick' if quick else 'full'})", caption=str(kept))
+    for heading in ("name", "size", "ours", "unit", "peer", "peer's", "ratio", "includes"):
+        table.add_column(
+            heading, justify="right" if heading in {"size", "ours", "peer's", "ratio"} else "left"
+        )
+    for row in rows:
+        table.add_row(
+            row.name,
+            f"{row.size:,}",
+            f"{row.value:,.4g}",
+            row.unit,
+            row.peer,
+            "" if row.peer_value is None else f"{row.peer_value:,.4g}",
+            "" if row.ratio is None else f"{row.ratio:.2f}x",
+            row.includes,
+        )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
