@@ -258,3 +258,55 @@ class Enrolment(Document, frozen=True):
     he_key_digest: Hex32
     signature: Signature
     url: str = ""  # where its node listens; empty for a consumer
+
+
+class DatasetSchema(Document):
+    """What ``schema_hash`` of a dataset version is the digest of."""
+
+    kind: Literal["table", "service"]
+    columns: tuple[Column, ...]
+
+
+class SignedRevocation(Document):
+    """A provider's node ends a grant: with it anyone may revoke on chain."""
+
+    grant: Hex32
+    signature: Signature
+
+
+class SignedAction(Document):
+    """A node's EIP-712 `Action` (freeze 1, unfreeze 2) on one of its datasets."""
+
+    party: Hex32
+    subject: Hex32
+    verb: Annotated[int, Meta(ge=1, le=255)]
+    nonce: Count
+    signature: Signature
+
+
+class BatchOrder(Document):
+    """Which receipts to batch: up to ``limit`` of those after sequence ``after``."""
+
+    after: Count
+    limit: Annotated[int, Meta(ge=1, le=256)] = 128
+
+
+class Health(Document):
+    """A node's own view of whether it can take jobs."""
+
+    status: Literal["ok", "degraded"]
+    chain: Literal["ok", "unreachable"]
+    block: Count | None
+    running: Count
+
+
+class Problem(Document):
+    """RFC 9457 problem details with a stable ``code``, the policy ``rule`` and what would help."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = ""
+    code: str = ""
+    rule: str = ""
+    remedy: str = ""
