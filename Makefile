@@ -102,7 +102,7 @@ node_modules/.stamp: package.json package-lock.json requirements/node.txt | $(ST
 	@if [ "$(NODE_OK)" != yes ]; then echo "· Node from requirements/node.txt"; \
 		$(BIN)/uv pip install -q --python $(PY) --require-hashes -r requirements/node.txt; fi
 	@echo "· npm packages (package-lock.json)"
-	@npm ci --silent --no-progress
+	@npm ci --silent --no-progress || npm ci --no-progress # again, aloud
 	@touch $@
 
 frontend/static/build/.stamp: node_modules/.stamp $(FRONTEND_SOURCES)
@@ -125,3 +125,4 @@ LOCK := $(BIN)/uv pip compile -q --universal --generate-hashes --python-version 
 lock: $(STAMPS)/bootstrap
 	$(LOCK) pyproject.toml --extra demo --extra dev -o requirements/dev.txt
 	$(LOCK) pyproject.toml --extra demo -c requirements/dev.txt -o requirements/runtime.txt
+	$(PY) requirements/lock_npm.py
