@@ -1,0 +1,81 @@
+"""Known answers at the first use of each facade, in milliseconds.
+
+A wrong build of gmpy2, OpenSSL or a miscompiled kernel must stop the process before it produces a wrong
+number, not after. `python -m accel.selftest` runs all of them and prints how long each took.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import threading
+from collections.abc import Callable
+from importlib import resources
+from time import perf_counter
+from typing import Any
+
+from accel.errors import SelfTestFailed
+
+FACADES = ("curve25519", "paillier", "sm2", "sm3", "sm4", "lwe")
+
+_checks: dict[str, Callable[[], None]] = {}
+_passed: set[str] = set()
+_running = threading.local()
+_lock = threading.RLock()
+
+
+def vectors(name: str) -> dict[str, Any]:
+    """The document ``vectors/<name>.json``: ``source`` and lists of cases, each with a ``comment``."""
+    text = resources.files("accel").joinpath("vectors", f"{name}.json").read_text(encoding="utf-8")
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
+def known_answer(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Register the decorated check as the self-test of a facade. It raises or returns None."""
+
+    def register(check: Callable[[], None]) -> Callable[[], None]:
+        _checks[name] = check
+        return check
+
+    return register
+
+
+def ensure(name: str) -> None:
+    """Run the self-test of a facade once per process; raises SelfTestFailed if an answer is wrong."""
+    if name in _passed:
+        return
+    with _lock:
+        # The check itself calls the facade, which calls us again.
+        if name in _passed or getattr(_running, name, False):
+            return
+        setattr(_running, name, True)
+        try:
+            _checks[name]()
+        except SelfTestFailed:
+            raise
+        except Exception as error:
+            raise SelfTestFailed(
+                f"the self-test of {name} failed: {type(error).__name__}", facade=name
+            ) from error
+        finally:
+            setattr(_running, name, False)
+        _passed.add(name)
+
+
+def expect(condition: bool, what: str) -> None:
+    """Raise SelfTestFailed naming the known answer that came out wrong."""
+    if not condition:
+        raise SelfTestFailed(f"known answer is wrong: {what}")
+
+
+def main() -> None:
+    for name in FACADES:
+        importlib.import_module(f"accel.{name}")
+        start = perf_counter()
+        ensure(name)
+        print(f"{name:12} passed in {1000 * (perf_counter() - start):7.1f} ms")
+
+
+if __name__ == "__main__":
+    main()
