@@ -79,7 +79,7 @@ $(STAMPS)/bootstrap: requirements/bootstrap.txt
 
 # Development packages are a superset: once there, `make demo` does not take them away again.
 $(STAMPS)/runtime: requirements/runtime.txt pyproject.toml $(STAMPS)/bootstrap
-	@if [ -e $(STAMPS)/dev ]; then $(MAKE) --no-print-directory $(STAMPS)/dev; else \
+	@if [ -e $(STAMPS)/dev ]; then $(MAKE) -s --no-print-directory $(STAMPS)/dev; else \
 		echo "· Python packages (requirements/runtime.txt)"; \
 		$(call sync,requirements/runtime.txt); fi
 	@touch $@
@@ -117,7 +117,7 @@ $(STAMPS)/catalogues: $(CATALOGUES) | $(STAMPS)/runtime-any
 # Either set of packages brings pybabel.
 .PHONY: $(STAMPS)/runtime-any
 $(STAMPS)/runtime-any:
-	@[ -e $(STAMPS)/dev ] || $(MAKE) --no-print-directory $(STAMPS)/runtime
+	@[ -e $(STAMPS)/dev ] || $(MAKE) -s --no-print-directory $(STAMPS)/runtime
 
 # --- locks -------------------------------------------------------------------------------------------
 
