@@ -18,7 +18,7 @@ Decimal = Annotated[str, Meta(pattern=r"^-?[0-9]{1,30}(\.[0-9]{1,12})?$")]
 Integer = Annotated[str, Meta(pattern=r"^-?[0-9]{1,18}$")]
 
 
-class EaasKeyRequest(Document):
+class EaasKeyRequest(Document, frozen=True):
     """Make a key that lives in the node's sealed store, bound to this grant and consumer.
 
     ``bits`` counts for Paillier only (2048 to 4096).
@@ -28,7 +28,7 @@ class EaasKeyRequest(Document):
     bits: Literal[2048, 3072, 4096] = 3072
 
 
-class EaasKey(Document):
+class EaasKey(Document, frozen=True):
     """A key by its random id. ``public`` is empty for SM4; a secret half never leaves the node."""
 
     key: Hex32
@@ -37,7 +37,7 @@ class EaasKey(Document):
     created_at: Count = 0
 
 
-class EncryptCall(Document):
+class EncryptCall(Document, frozen=True):
     """Paillier takes ``values``; SM2 and SM4 take ``plaintexts``."""
 
     key: Hex32
@@ -45,14 +45,14 @@ class EncryptCall(Document):
     plaintexts: tuple[Base64, ...] = ()
 
 
-class DecryptCall(Document):
+class DecryptCall(Document, frozen=True):
     """Ciphertexts made under this key."""
 
     key: Hex32
     ciphertexts: tuple[Base64, ...]
 
 
-class AddCall(Document):
+class AddCall(Document, frozen=True):
     """Paillier: sums of ciphertexts, pair by pair."""
 
     key: Hex32
@@ -60,7 +60,7 @@ class AddCall(Document):
     right: tuple[Base64, ...]
 
 
-class MultiplyCall(Document):
+class MultiplyCall(Document, frozen=True):
     """Paillier: ciphertexts times plaintext whole numbers, pair by pair."""
 
     key: Hex32
@@ -68,14 +68,14 @@ class MultiplyCall(Document):
     factors: tuple[Integer, ...]
 
 
-class SignCall(Document):
+class SignCall(Document, frozen=True):
     """SM2 with SM3: sign each message."""
 
     key: Hex32
     messages: tuple[Base64, ...]
 
 
-class VerifyCall(Document):
+class VerifyCall(Document, frozen=True):
     """SM2 with SM3: is each signature by this key over the message beside it?"""
 
     key: Hex32
@@ -83,7 +83,7 @@ class VerifyCall(Document):
     signatures: tuple[Base64, ...]
 
 
-class EaasAnswer(Document):
+class EaasAnswer(Document, frozen=True):
     """The result of a call: the one list that the call produces is filled, ``calls_left`` always."""
 
     calls_left: Count

@@ -260,21 +260,21 @@ class Enrolment(Document, frozen=True):
     url: str = ""  # where its node listens; empty for a consumer
 
 
-class DatasetSchema(Document):
+class DatasetSchema(Document, frozen=True):
     """What ``schema_hash`` of a dataset version is the digest of."""
 
     kind: Literal["table", "service"]
     columns: tuple[Column, ...]
 
 
-class SignedRevocation(Document):
+class SignedRevocation(Document, frozen=True):
     """A provider's node ends a grant: with it anyone may revoke on chain."""
 
     grant: Hex32
     signature: Signature
 
 
-class SignedAction(Document):
+class SignedAction(Document, frozen=True):
     """A node's EIP-712 `Action` (freeze 1, unfreeze 2) on one of its datasets."""
 
     party: Hex32
@@ -284,14 +284,14 @@ class SignedAction(Document):
     signature: Signature
 
 
-class BatchOrder(Document):
+class BatchOrder(Document, frozen=True):
     """Which receipts to batch: up to ``limit`` of those after sequence ``after``."""
 
     after: Count
     limit: Annotated[int, Meta(ge=1, le=256)] = 128
 
 
-class Health(Document):
+class Health(Document, frozen=True):
     """A node's own view of whether it can take jobs."""
 
     status: Literal["ok", "degraded"]
@@ -300,7 +300,7 @@ class Health(Document):
     running: Count
 
 
-class Problem(Document):
+class Problem(Document, frozen=True):
     """RFC 9457 problem details with a stable ``code``, the policy ``rule`` and what would help."""
 
     type: str
