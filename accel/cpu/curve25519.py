@@ -88,17 +88,11 @@ def _map(r: gmpy2.mpz) -> tuple[gmpy2.mpz, gmpy2.mpz, gmpy2.mpz]:
     tv4 = tv3 * tv3 % _P
     tv3 = tv3 * tv2 % _P * gx1 % _P
     y11 = tv3 * gmpy2.powmod(tv4 * tv3 % _P, _C4, _P) % _P
-    if y11 * y11 % _P * tv2 % _P == gx1 % _P:
-        y1 = y11
-    else:
-        y1 = y11 * _C3 % _P
+    y1 = y11 if y11 * y11 % _P * tv2 % _P == gx1 % _P else y11 * _C3 % _P
     x2n = x1n * tv1 % _P
     y21 = y11 * r % _P * _C2 % _P
     gx2 = gx1 * tv1 % _P
-    if y21 * y21 % _P * tv2 % _P == gx2:
-        y2 = y21
-    else:
-        y2 = y21 * _C3 % _P
+    y2 = y21 if y21 * y21 % _P * tv2 % _P == gx2 else y21 * _C3 % _P
     first = y1 * y1 % _P * tv2 % _P == gx1 % _P
     xn, y = (x1n % _P, y1) if first else (x2n, y2)
     if (y & 1) != first:

@@ -1,0 +1,54 @@
+"""Signed fixed-point numbers as integers: one scale per array, nearest rounding, overflow refused.
+
+A value v at scale s is the integer round(v * 2^s). Integers add and multiply exactly under encryption, so a
+sum of encodings is the encoding of the sum, and a product carries the scale s1 + s2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
+
+from accel.errors import BadParameter, PlaintextOverflow
+
+DEFAULT_SCALE_BITS = 40
+MAX_SCALE_BITS = 1024
+
+Number = int | float | Decimal | Fraction
+
+
+def to_fixed(values: Sequence[Number], scale_bits: int = DEFAULT_SCALE_BITS) -> list[int]:
+    """Round every value to the nearest multiple of 2^-scale_bits (half to even), exactly.
+
+    Raises BadParameter with ``index`` for NaN, infinity or something that is not a number.
+    """
+    check_scale(scale_bits)
+    encoded = []
+    for index, value in enumerate(values):
+        if isinstance(value, bool) or not isinstance(value, Number):
+            raise BadParameter(f"value {index} is not a number", index=index)
+        if isinstance(value, float | Decimal) and not math.isfinite(value):
+            raise BadParameter(f"value {index} is not finite", index=index)
+        # Fraction holds a float exactly, so the only rounding is this one.
+        encoded.append(round(Fraction(value) * (1 << scale_bits)))
+    return encoded
+
+
+def from_fixed(values: Sequence[int], scale_bits: int = DEFAULT_SCALE_BITS) -> list[float]:
+    """The nearest double to every encoded value; raises PlaintextOverflow beyond the range of a double."""
+    check_scale(scale_bits)
+    decoded = []
+    for index, value in enumerate(values):
+        try:
+            decoded.append(value / (1 << scale_bits))  # int / int rounds correctly at any size
+        except OverflowError as error:
+            raise PlaintextOverflow(f"value {index} is beyond a double", index=index) from error
+    return decoded
+
+
+def check_scale(scale_bits: int) -> None:
+    """Raise BadParameter unless the scale is one this package carries."""
+    if not 0 <= scale_bits <= MAX_SCALE_BITS:
+        raise BadParameter(f"a scale has 0 to {MAX_SCALE_BITS} bits, not {scale_bits}")
