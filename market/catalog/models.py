@@ -33,6 +33,12 @@ class Dataset(models.Model):
     operations = models.JSONField(default=list, help_text="operation names the node would sign at most")
     state = models.CharField(max_length=12, choices=State.choices, default=State.PROPOSED)
     current_version = models.PositiveIntegerField(default=0, help_text="0 until a version is on chain")
+    wish = models.CharField(
+        max_length=8,
+        blank=True,
+        choices=[("freeze", _("freeze")), ("unfreeze", _("unfreeze"))],
+        help_text="what the owner's node is to be asked for next",
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

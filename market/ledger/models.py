@@ -62,6 +62,17 @@ class ChainTransaction(models.Model):
         return f"{self.purpose} {self.subject[:20]} ({self.state})"
 
 
+class WorkerBeat(models.Model):
+    """The last sign of life of a background worker, for the operator's page."""
+
+    name = models.CharField(max_length=20, primary_key=True)
+    at = models.DateTimeField(default=timezone.now)
+    note = models.CharField(max_length=300, blank=True, help_text="what it waits for, if anything")
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.at:%H:%M:%S}"
+
+
 class Block(models.Model):
     """A block that the index has read. The last row is the cursor; the rows below are where to unwind to."""
 

@@ -58,6 +58,24 @@ class Party(models.Model):
         return bool(self.roles & role)
 
 
+class NodeStatus(models.Model):
+    """What the drive worker last heard from a party's node. Silence is a fact too."""
+
+    party = models.OneToOneField(Party, on_delete=models.CASCADE, related_name="node_status")
+    reachable = models.BooleanField(default=False)
+    software = models.CharField(max_length=100, blank=True)
+    chain_block = models.BigIntegerField(null=True, blank=True)
+    error = models.CharField(max_length=300, blank=True)
+    checked_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "node statuses"
+
+    def __str__(self) -> str:
+        return f"{self.party}: {'reachable' if self.reachable else 'silent'}"
+
+
 class RoleName(models.TextChoices):
     """What a person may act as for a party."""
 
