@@ -232,19 +232,29 @@ def digest(domain: Domain, value: Struct) -> bytes:
 
 def sign(domain: Domain, value: Struct, private_key: bytes) -> bytes:
     """A 65-byte signature r ‖ s ‖ v with v in {27, 28} and low s; RFC 6979 nonce (libsecp256k1)."""
-    signature = PrivateKey(private_key).sign_recoverable(digest(domain, value), hasher=None)
-    return signature[:64] + bytes([27 + signature[64]])
+    return sign_digest(digest(domain, value), private_key)
 
 
 def recover(domain: Domain, value: Struct, signature: bytes) -> str:
     """The checksummed address that signed; raises BadSignature for anything malformed or malleable."""
+    return recover_digest(digest(domain, value), signature)
+
+
+def sign_digest(message_digest: bytes, private_key: bytes) -> bytes:
+    """Sign 32 bytes; only for digests that this package computed itself (`digest`, `statement.digest`)."""
+    signature = PrivateKey(private_key).sign_recoverable(message_digest, hasher=None)
+    return signature[:64] + bytes([27 + signature[64]])
+
+
+def recover_digest(message_digest: bytes, signature: bytes) -> str:
+    """Like `recover`, for a digest that this package computed itself."""
     if len(signature) != 65 or signature[64] not in (27, 28):
         raise BadSignature("a signature has 65 bytes and ends in 27 or 28")
     if int.from_bytes(signature[32:64], "big") > _SECP256K1_HALF_ORDER:
         raise BadSignature("the signature's s is in the upper half of the group order (EIP-2)")
     compact = signature[:64] + bytes([signature[64] - 27])
     try:
-        key = PublicKey.from_signature_and_message(compact, digest(domain, value), hasher=None)
+        key = PublicKey.from_signature_and_message(compact, message_digest, hasher=None)
     except Exception as error:  # coincurve raises bare Exception or ValueError by version
         raise BadSignature("no public key matches this signature") from error
     return address_of(key.format(compressed=False))
