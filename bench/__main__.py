@@ -41,14 +41,19 @@ def main(name: str, *, quick: bool, as_json: bool) -> None:
         table.add_row(
             row.name,
             f"{row.size:,}",
-            f"{row.value:,.4g}",
+            _figure(row.value),
             row.unit,
             row.peer,
-            "" if row.peer_value is None else f"{row.peer_value:,.4g}",
+            _figure(row.peer_value),
             "" if row.ratio is None else f"{row.ratio:.2f}x",
-            row.includes,
         )
-    Console().print(table)
+    Console().print(table, f"What each figure includes: {kept.name}")
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:,.3g}"
 
 
 if __name__ == "__main__":
