@@ -117,6 +117,8 @@ class JobKind:
     ``start(session, table)`` builds the role's generator; ``table`` is None for the consumer.
     ``open_result(session, payloads)`` runs in the SDK on the unsealed payloads by role, gives plain JSON.
     ``prepare(params, rng)`` runs in the SDK before signing: returns (final params, secrets to keep).
+    ``result_roles`` are the nodes' roles that may deliver a payload (some only if the params say so).
+    ``unit`` says what one unit is, ``example`` is what a user writes as params before ``prepare``.
     """
 
     name: str
@@ -130,6 +132,8 @@ class JobKind:
     prepare: Callable[[dict[str, Any], Rng], tuple[dict[str, Any], dict[str, bytes]]]
     consumer_role: str | None = None
     result_roles: tuple[str, ...] = ()
+    unit: str = "job"
+    example: Mapping[str, Any] = field(default_factory=dict)
 
     def parse(self, spec: JobSpec) -> Any:
         """The spec's params as this kind's type; raises BadInput naming the field that does not fit."""

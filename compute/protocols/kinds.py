@@ -1,0 +1,14 @@
+"""All job kinds: importing this module registers them. A further protocol adds its folder here."""
+
+from __future__ import annotations
+
+import importlib
+
+from compute.protocols.protocol import JobKind, job_kind, job_kinds
+
+MODULES = ("compute.protocols.psi.ecdh.protocol",)
+
+for _module in MODULES:
+    importlib.import_module(_module)
+
+__all__ = ["JobKind", "job_kind", "job_kinds"]

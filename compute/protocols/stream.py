@@ -1,0 +1,102 @@
+"""Long arrays cross in blocks: bounded messages, progress on both sides, every length checked.
+
+An array is ``count`` items of ``width`` bytes; both sides know both numbers before the first block. The
+receiver never allocates for more than what it was told to expect.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta
+
+from accel import curve25519
+from accel.errors import BadEncoding, InvalidPoint
+from compute.errors import ProtocolAbort
+from compute.protocols.protocol import Effect, Message, Progress, Rng, Send, receive
+
+BLOCK_BYTES = 1 << 17
+Uint32 = Annotated[int, Meta(ge=0, le=(1 << 32) - 1)]
+
+
+class Block(Message, frozen=True, tag="block"):
+    """Block ``index`` of an array, counted from 0."""
+
+    index: Uint32
+    data: Annotated[bytes, Meta(max_length=BLOCK_BYTES)]
+
+
+def block_items(width: int) -> int:
+    """Items per block. An item is at most a block."""
+    return BLOCK_BYTES // width
+
+
+def send_array(
+    role: str, count: int, width: int, produce: Callable[[int, int], bytes], phase: str
+) -> Generator[Effect, Message | None, None]:
+    """Send ``count`` items; ``produce(start, stop)`` makes the bytes of a block just before it goes out."""
+    step = block_items(width)
+    for index, start in enumerate(range(0, count, step)):
+        stop = min(start + step, count)
+        yield Progress(phase, start, count)
+        yield Send(role, Block(index, produce(start, stop)))
+    yield Progress(phase, count, count)
+
+
+def receive_array(role: str, count: int, width: int, phase: str) -> Generator[Effect, Message | None, bytes]:
+    """Receive exactly ``count`` items; raises ProtocolAbort for blocks out of order or of a wrong length."""
+    step = block_items(width)
+    data = bytearray()
+    for index, start in enumerate(range(0, count, step)):
+        yield Progress(phase, start, count)
+        block = yield from receive(role, Block)
+        expected = (min(start + step, count) - start) * width
+        if block.index != index or len(block.data) != expected:
+            raise ProtocolAbort(
+                f"{role} sent a block that was not due: block {index} of {expected} bytes was"
+            )
+        data += block.data
+    yield Progress(phase, count, count)
+    return bytes(data)
+
+
+def receive_points(role: str, count: int, phase: str) -> Generator[Effect, Message | None, bytes]:
+    """Receive ``count`` distinct curve25519 points; raises ProtocolAbort unless each is valid and new.
+
+    Points of honest roles differ: repeats are removed before blinding, which is injective.
+    """
+    points = yield from receive_array(role, count, curve25519.POINT_BYTES, phase)
+    try:
+        curve25519.validate(points)
+    except (InvalidPoint, BadEncoding) as error:
+        raise ProtocolAbort(f"{role} sent an invalid group element: {error.message}") from error
+    if len(set(split(points, curve25519.POINT_BYTES))) != count:
+        raise ProtocolAbort(f"{role} sent a group element twice")
+    return points
+
+
+def split(data: bytes, width: int) -> list[bytes]:
+    """The items of an array."""
+    return [data[start : start + width] for start in range(0, len(data), width)]
+
+
+def permutation(count: int, rng: Rng) -> list[int]:
+    """A uniform order of ``range(count)``: sorted by fresh 128-bit keys, so ties do not occur in practice."""
+    keys = np.frombuffer(rng(16 * count), dtype="<u8").reshape(count, 2)
+    return [int(index) for index in np.lexsort((keys[:, 0], keys[:, 1]))]
+
+
+def tags(points: bytes, binding: bytes, width: int) -> list[bytes]:
+    """Short digests of group elements, bound to the job; compared instead of the elements."""
+    prefix = b"liutong/psi/tag/v1\0" + binding
+    return [
+        hashlib.sha256(prefix + point).digest()[:width] for point in split(points, curve25519.POINT_BYTES)
+    ]
+
+
+def tag_bytes(left: int, right: int) -> int:
+    """Width at which two different elements meet with probability at most 2^-40 over all pairs."""
+    return min(32, (40 + (max(1, left) * max(1, right)).bit_length() + 7) // 8)
