@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 
+def _readable(value: object) -> object:
+    return "0x" + value.hex() if isinstance(value, bytes) else value
+
+
 class ContractError(Exception):
     """Root of this package's errors; ``code`` is what callers and the API's edge match on."""
 
@@ -43,7 +47,8 @@ class Reverted(ContractError):
     code = "chain.reverted"
 
     def __init__(self, name: str, arguments: dict[str, object]) -> None:
-        super().__init__(f"{name}({', '.join(f'{k}={v}' for k, v in arguments.items())})", **arguments)
+        shown = ", ".join(f"{key}={_readable(value)}" for key, value in arguments.items())
+        super().__init__(f"{name}({shown})", **arguments)
         self.name = name
         self.arguments = arguments
 
@@ -52,3 +57,27 @@ class BadEvidence(ContractError):
     """An evidence bundle does not prove what it claims; the message names the first broken link."""
 
     code = "evidence.invalid"
+
+
+class BuildFailed(ContractError):
+    """The contracts do not compile, or the compiler is not installed."""
+
+    code = "chain.build_failed"
+
+
+class BadChainData(ContractError):
+    """The endpoint answered with something that does not decode: a wrong address, or not an EVM chain."""
+
+    code = "chain.bad_data"
+
+
+class RpcFailed(ContractError):
+    """The endpoint answered a JSON-RPC error that is not a contract's revert; ``detail`` has its code."""
+
+    code = "chain.rpc_failed"
+
+
+class BlockUnknown(ContractError):
+    """The chain does not know the block (any more): it was reorganised away, or pruned."""
+
+    code = "chain.block_unknown"
