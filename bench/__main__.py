@@ -33,14 +33,13 @@ def main(name: str, *, quick: bool, as_json: bool) -> None:
         click.echo(json.dumps([asdict(row) for row in rows], ensure_ascii=False))
         return
     table = Table(title=f"{name} ({'quick' if quick else 'full'})", caption=str(kept))
-    for heading in ("name", "size", "ours", "unit", "peer", "peer's", "ratio", "includes"):
-        table.add_column(
-            heading, justify="right" if heading in {"size", "ours", "peer's", "ratio"} else "left"
-        )
+    for heading in ("name", "size", "ours", "unit", "peer", "peer's", "ratio"):
+        numeric = heading in {"size", "ours", "peer's", "ratio"}
+        table.add_column(heading, justify="right" if numeric else "left", no_wrap=numeric)
     for row in rows:
         table.add_row(
             row.name,
-            f"{row.size:,}",
+            _figure(row.size),
             _figure(row.value),
             row.unit,
             row.peer,
@@ -53,7 +52,7 @@ def main(name: str, *, quick: bool, as_json: bool) -> None:
 def _figure(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:,.0f}" if value >= 100 else f"{value:,.3g}"
+    return f"{value:.3g}" if value < 100 or value >= 1e7 else f"{value:,.0f}"
 
 
 if __name__ == "__main__":
