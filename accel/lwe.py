@@ -1,9 +1,9 @@
 """Linear algebra modulo 2^32 for LWE-based private information retrieval (SimplePIR), and its randomness.
 
 Products are exact modulo 2^32. A database is a C-contiguous 2-D array of u8, u16 or u32, rows by columns;
-``offset`` is subtracted from every entry on the fly, so that a database of bytes can be centred around 0 (which
-halves the noise) while it stays one byte an entry. Source: Henzinger, Hong, Corrigan-Gibbs, Meiklejohn,
-Vaikuntanathan, "One Server for the Price of Two", USENIX Security 2023, section 4.
+``offset`` is subtracted from every entry on the fly, so that a database of bytes can be centred around 0
+(which halves the noise) while it stays one byte an entry. Source: Henzinger, Hong, Corrigan-Gibbs,
+Meiklejohn, Vaikuntanathan, "One Server for the Price of Two", USENIX Security 2023, section 4.
 
 None of this validates who may see what: the protocol (compute.protocols.pir) owns keys, seeds and order.
 """
@@ -11,6 +11,7 @@ None of this validates who may see what: the protocol (compute.protocols.pir) ow
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ from accel.reference import lwe as _reference
 from accel.registry import Op
 
 U32 = npt.NDArray[np.uint32]
-Database = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
+Database = npt.NDArray[Any]  # uint8, uint16 or uint32: checked at run time
 
 LWE_DIMENSION = 1024
 MODULUS_BITS = 32
@@ -77,7 +78,7 @@ def expand_rows(seed: bytes, start: int, stop: int, columns: int = LWE_DIMENSION
     """Rows ``start`` to ``stop`` of the public matrix A of a seed, shape (stop - start, columns).
 
     Both sides expand the same seed: row r is the AES-256-CTR key stream under the seed, from counter block
-    r * columns / 4 on, read as little-endian words. The seed is public; the stream stands for a random matrix.
+    r * columns / 4 on, read as little-endian words. The seed is public; the stream stands for randomness.
     """
     if len(seed) != SEED_BYTES:
         raise BadParameter(f"a seed has {SEED_BYTES} bytes")

@@ -8,7 +8,7 @@
 Plaintexts are signed integers. `encrypt_fixed` and `decrypt_fixed` carry fixed-point numbers at one scale.
 IND-CPA under the decisional composite residuosity assumption and, for the short encryption exponent, the one
 of Damgard, Jurik and Nielsen. Ciphertexts are malleable by design: what is decrypted for whom is a matter of
-protocol. Ciphertexts under one key interoperate with `phe` (`EncryptedArray.ciphertexts`, `from_ciphertexts`).
+protocol. Ciphertexts interoperate with `phe` (`EncryptedArray.ciphertexts`, `from_ciphertexts`).
 """
 
 from __future__ import annotations

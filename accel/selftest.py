@@ -1,22 +1,18 @@
 """Known answers at the first use of each facade, in milliseconds.
 
 A wrong build of gmpy2, OpenSSL or a miscompiled kernel must stop the process before it produces a wrong
-number, not after. `python -m accel.selftest` runs all of them and prints how long each took.
+number, not after. `python -m accel.info` runs all of them and prints how long each took.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import threading
 from collections.abc import Callable
 from importlib import resources
-from time import perf_counter
 from typing import Any
 
 from accel.errors import SelfTestFailed
-
-FACADES = ("curve25519", "paillier", "sm2", "sm3", "sm4", "lwe")
 
 _checks: dict[str, Callable[[], None]] = {}
 _passed: set[str] = set()
@@ -67,15 +63,3 @@ def expect(condition: bool, what: str) -> None:
     """Raise SelfTestFailed naming the known answer that came out wrong."""
     if not condition:
         raise SelfTestFailed(f"known answer is wrong: {what}")
-
-
-def main() -> None:
-    for name in FACADES:
-        importlib.import_module(f"accel.{name}")
-        start = perf_counter()
-        ensure(name)
-        print(f"{name:12} passed in {1000 * (perf_counter() - start):7.1f} ms")
-
-
-if __name__ == "__main__":
-    main()

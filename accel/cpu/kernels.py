@@ -13,7 +13,7 @@ import numpy.typing as npt
 from numba import njit, prange
 
 
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(parallel=True, cache=True)
 def matvec_kernel(
     database: npt.NDArray[Any], vector: npt.NDArray[np.uint32], output: npt.NDArray[np.uint32]
 ) -> None:

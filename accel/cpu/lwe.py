@@ -64,7 +64,8 @@ def expand_rows(seed: bytes, start: int, stop: int, columns: int) -> U32:
 
 def _scaled_column_sums(matrix: U32, offset: int) -> npt.NDArray[np.uint64]:
     sums = matrix.sum(axis=0, dtype=np.uint64) & np.uint64(_MASK)
-    return (sums * np.uint64(offset)) & np.uint64(_MASK)
+    scaled: npt.NDArray[np.uint64] = (sums * np.uint64(offset)) & np.uint64(_MASK)
+    return scaled
 
 
 def _subtract_offset(product: U32, correction: npt.NDArray[Any]) -> U32:
