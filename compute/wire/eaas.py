@@ -13,9 +13,9 @@ from msgspec import Meta
 from compute.wire.messages import Count, Document, Hex32
 
 Algorithm = Literal["paillier", "sm2", "sm4"]
-Base64 = Annotated[str, Meta(max_length=1_400_000, pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
-Decimal = Annotated[str, Meta(pattern=r"^-?[0-9]{1,30}(\.[0-9]{1,12})?$")]
-Integer = Annotated[str, Meta(pattern=r"^-?[0-9]{1,18}$")]
+Base64 = Annotated[str, Meta(max_length=1_400_000, pattern=r"^[A-Za-z0-9+/]*={0,2}$(?!\n)")]
+Decimal = Annotated[str, Meta(pattern=r"^-?[0-9]{1,30}(\.[0-9]{1,12})?$(?!\n)")]
+Integer = Annotated[str, Meta(pattern=r"^-?[0-9]{1,18}$(?!\n)")]
 
 
 class EaasKeyRequest(Document, frozen=True):

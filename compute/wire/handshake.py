@@ -44,7 +44,7 @@ PURPOSE = "peer-handshake/1"
 HANDSHAKE_TIMEOUT_S = 30.0
 _MAX_HANDSHAKE_BYTES = 4096
 
-_RoleName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+_RoleName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$(?!\n)")]
 _Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 # A sealed 65-byte signature; a sealed nothing.
 _Proof = Annotated[bytes, Meta(min_length=81, max_length=81)]

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-Hex32 = Annotated[str, Meta(pattern=r"^0x[0-9a-f]{64}$")]
-Address = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{40}$")]
-Signature = Annotated[str, Meta(pattern=r"^0x[0-9a-f]{130}$")]
+# A regular expression's $ also matches before a last line break, hence (?!\n).
+Hex32 = Annotated[str, Meta(pattern=r"^0x[0-9a-f]{64}$(?!\n)")]
+Address = Annotated[str, Meta(pattern=r"^0x[0-9a-fA-F]{40}$(?!\n)")]
+Signature = Annotated[str, Meta(pattern=r"^0x[0-9a-f]{130}$(?!\n)")]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(max_length=4000)]
 Count = Annotated[int, Meta(ge=0, le=(1 << 53) - 1)]
@@ -100,7 +101,7 @@ class Participant(Document, frozen=True):
     ``commitment`` pins the dataset version the consumer means; ``columns`` is all the role may read.
     """
 
-    role: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+    role: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$(?!\n)")]
     party: Hex32
     grant: Hex32 | None = None
     dataset: Hex32 | None = None
@@ -115,7 +116,7 @@ class JobSpec(Document, frozen=True):
     public key that results are sealed to; only the consumer holds the other half.
     """
 
-    kind: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.]{0,63}$")]
+    kind: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.]{0,63}$(?!\n)")]
     purpose: Text
     consumer: Hex32
     result_key: Hex32
