@@ -6,7 +6,11 @@ import importlib
 
 from compute.protocols.protocol import JobKind, job_kind, job_kinds
 
-MODULES = ("compute.protocols.psi.ecdh.protocol",)
+MODULES = (
+    "compute.protocols.psi.ecdh.protocol",
+    "compute.protocols.stats.vertical.protocol",
+    "compute.protocols.stats.horizontal.protocol",
+)
 
 for _module in MODULES:
     importlib.import_module(_module)

@@ -7,7 +7,7 @@ receiver never allocates for more than what it was told to expect.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -63,18 +63,22 @@ def receive_array(role: str, count: int, width: int, phase: str) -> Generator[Ef
     return bytes(data)
 
 
-def receive_points(role: str, count: int, phase: str) -> Generator[Effect, Message | None, bytes]:
-    """Receive ``count`` distinct curve25519 points; raises ProtocolAbort unless each is valid and new.
+def receive_points(role: str, counts: Sequence[int], phase: str) -> Generator[Effect, Message | None, bytes]:
+    """Receive curve25519 points, ``counts[i]`` for set i; raises ProtocolAbort unless each is valid.
 
-    Points of honest roles differ: repeats are removed before blinding, which is injective.
+    Within a set they must differ: honest roles remove repeats before blinding, which is injective.
     """
-    points = yield from receive_array(role, count, curve25519.POINT_BYTES, phase)
+    points = yield from receive_array(role, sum(counts), curve25519.POINT_BYTES, phase)
     try:
         curve25519.validate(points)
     except (InvalidPoint, BadEncoding) as error:
         raise ProtocolAbort(f"{role} sent an invalid group element: {error.message}") from error
-    if len(set(split(points, curve25519.POINT_BYTES))) != count:
-        raise ProtocolAbort(f"{role} sent a group element twice")
+    elements = split(points, curve25519.POINT_BYTES)
+    start = 0
+    for count in counts:
+        if len(set(elements[start : start + count])) != count:
+            raise ProtocolAbort(f"{role} sent a group element twice")
+        start += count
     return points
 
 

@@ -153,7 +153,7 @@ def start(session: Session, table: pa.Table | None) -> Steps:
         return curve25519.scalar_mult_many(theirs[32 * first : 32 * last], scalar)
 
     yield from send_array(peer, len(items), curve25519.POINT_BYTES, blind, "psi.blind")
-    theirs = yield from receive_points(peer, theirs_count, "psi.receive")
+    theirs = yield from receive_points(peer, [theirs_count], "psi.receive")
     doubled: list[bytes] = []
 
     def tagged(first: int, last: int) -> bytes:
