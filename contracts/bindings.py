@@ -13,18 +13,9 @@ from typing import Any
 
 from eth_utils.address import to_checksum_address
 
-from contracts import abi, records
-from contracts.eip712 import (
-    Action,
-    DatasetVersion,
-    Domain,
-    Grant,
-    JobRequest,
-    NodeKey,
-    Receipt,
-    Revocation,
-    Role,
-)
+from contracts import abi, answers, records
+from contracts.calls import Calls
+from contracts.eip712 import Domain, Role
 from contracts.errors import BadChainData, BlockUnknown, ChainUnsupported, Reverted
 from contracts.records import BlockRef, Call
 from contracts.rpc import CallReverted, JsonRpc
@@ -35,7 +26,7 @@ Block = BlockRef | int | None
 _ZERO32 = bytes(32)
 
 
-class Chain:
+class Chain(Calls):
     """A chain with Liutong's contracts, found through their address book. Thread-safe.
 
     ``block`` of every read: None is the head, an int a height, a BlockRef exactly that block.
@@ -56,7 +47,7 @@ class Chain:
 
     @cached_property
     def chain_id(self) -> int:
-        return _integer(self.rpc.call("eth_chainId"))
+        return answers.integer(self.rpc.call("eth_chainId"))
 
     @cached_property
     def addresses(self) -> dict[str, str]:
@@ -111,7 +102,7 @@ class Chain:
         answer = self.rpc.call("eth_getBlockByNumber", tag, False)
         if answer is None:
             raise BlockUnknown(f"the chain has no block {tag}")
-        return _block_ref(answer)
+        return answers.block_ref(answer)
 
     # ---- typed reads ------------------------------------------------------------------------------------
 
@@ -218,57 +209,28 @@ class Chain:
         """Seconds after a job's deadline before anyone may release what it reserved."""
         return int(self._read("UsageLedger", "releaseGraceS", (), None))
 
-    # ---- call data --------------------------------------------------------------------------------------
+    # ---- for evidence -----------------------------------------------------------------------------------
 
-    def calldata(self, contract: str, function: str, *arguments: Any) -> Call:
-        """Any function of any of our contracts; raises BadStruct if an argument does not fit."""
-        return Call(self.addresses[contract], abi.of(contract).encode_call(function, *arguments))
+    def book_index(self, contract: str, *, block: Block = None) -> int:
+        """The place of the contract that is in use here in the address book's history of its name."""
+        data = abi.of("AddressBook").encode_call("historyOf", _name(contract))
+        history = self._call(self.address_book, "AddressBook", "historyOf", data, block)
+        targets = [entry["target"] for entry in history]
+        if self.addresses[contract] not in targets:
+            raise BadChainData(f"the address book did not name this {contract} at that block")
+        return targets.index(self.addresses[contract])
 
-    def enrol_call(self, party: bytes, roles: int, key: NodeKey, signature: bytes) -> Call:
-        """Operator only. ``signature`` is the key's own over ``key``."""
-        return self.calldata("PartyRegistry", "enrol", party, int(roles), key, signature)
-
-    def add_roles_call(self, party: bytes, roles: int) -> Call:
-        """Operator only."""
-        return self.calldata("PartyRegistry", "addRoles", party, int(roles))
-
-    def rotate_call(self, next_key: NodeKey, signature_old: bytes, signature_new: bytes) -> Call:
-        return self.calldata("PartyRegistry", "rotate", next_key, signature_old, signature_new)
-
-    def suspend_call(self, party: bytes) -> Call:
-        """Operator only; a regulator uses `act_call`."""
-        return self.calldata("PartyRegistry", "suspend", party)
-
-    def reinstate_call(self, party: bytes) -> Call:
-        """Operator only; lifts the operator's own suspension."""
-        return self.calldata("PartyRegistry", "reinstate", party)
-
-    def act_call(self, action: Action, signature: bytes) -> Call:
-        """A regulator suspends (verb 3) or reinstates (verb 4) a party."""
-        return self.calldata("PartyRegistry", "act", action, signature)
-
-    def register_call(self, version: DatasetVersion, signature: bytes) -> Call:
-        return self.calldata("DatasetRegistry", "register", version, signature)
-
-    def freeze_call(self, action: Action, signature: bytes) -> Call:
-        """Owner or regulator; the verb decides: 1 freezes, 2 unfreezes."""
-        function = "unfreeze" if action.verb == 2 else "freeze"
-        return self.calldata("DatasetRegistry", function, action, signature)
-
-    def activate_call(self, grant: Grant, signature: bytes) -> Call:
-        return self.calldata("UsageLedger", "activate", grant, signature)
-
-    def revoke_call(self, revocation: Revocation, signature: bytes) -> Call:
-        return self.calldata("UsageLedger", "revoke", revocation, signature)
-
-    def reserve_call(self, request: JobRequest, signature: bytes) -> Call:
-        return self.calldata("UsageLedger", "reserve", request, signature)
-
-    def commit_call(self, receipts: Sequence[Receipt], batch_signature: bytes) -> Call:
-        return self.calldata("UsageLedger", "commit", list(receipts), batch_signature)
-
-    def release_call(self, job: bytes, grant: bytes) -> Call:
-        return self.calldata("UsageLedger", "release", job, grant)
+    def storage_proof(
+        self, address: str, slots: Sequence[str], *, block: Block = None
+    ) -> tuple[list[bytes], list[list[bytes]]]:
+        """eth_getProof: the nodes of the account's proof, and of every slot's in the order asked for."""
+        answer = self.rpc.call("eth_getProof", address, list(slots), _block_id(block))
+        try:
+            by_slot = {int(part["key"], 16): part["proof"] for part in answer["storageProof"]}
+            account = [answers.data(node) for node in answer["accountProof"]]
+            return account, [[answers.data(node) for node in by_slot[int(slot, 16)]] for slot in slots]
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadChainData("the endpoint's storage proof lacks a part") from error
 
     # ---- transactions -----------------------------------------------------------------------------------
 
@@ -279,28 +241,30 @@ class Chain:
     def estimate_gas(self, call: Call, sender: str) -> int:
         """Gas that the call needs now; raises Reverted if it would revert."""
         try:
-            return _integer(self.rpc.call("eth_estimateGas", _transaction(call.to, call.data, sender)))
+            return answers.integer(self.rpc.call("eth_estimateGas", _transaction(call.to, call.data, sender)))
         except CallReverted as error:
             raise self._reverted(error) from None
 
     def gas_price(self) -> int:
         """What the endpoint suggests, in wei."""
-        return _integer(self.rpc.call("eth_gasPrice"))
+        return answers.integer(self.rpc.call("eth_gasPrice"))
 
     def nonce(self, account: str, *, pending: bool = False) -> int:
         """Transactions of an account that are mined, or also waiting."""
-        return _integer(self.rpc.call("eth_getTransactionCount", account, "pending" if pending else "latest"))
+        return answers.integer(
+            self.rpc.call("eth_getTransactionCount", account, "pending" if pending else "latest")
+        )
 
     def send_raw(self, raw: bytes) -> bytes:
         """Hand in a signed transaction; its hash. Save the bytes first: this may fail after it arrived."""
-        return _bytes(self.rpc.call("eth_sendRawTransaction", "0x" + raw.hex()))
+        return answers.data(self.rpc.call("eth_sendRawTransaction", "0x" + raw.hex()))
 
     def transaction_receipt(self, tx_hash: bytes) -> records.TransactionReceipt | None:
         """What became of a transaction; None while it is not in a block (any more)."""
         answer = self.rpc.call("eth_getTransactionReceipt", "0x" + tx_hash.hex())
         if answer is None:
             return None
-        return _transaction_receipt(answer)
+        return answers.transaction_receipt(answer)
 
     def why_reverted(self, call: Call, sender: str, block: Block = None) -> Reverted | None:
         """The error that a mined transaction most likely met, by running it again; None if it passes."""
@@ -342,10 +306,10 @@ class Chain:
             for function, arguments in reads
         ]
         try:
-            answers = self.rpc.batch(calls)
+            found = self.rpc.batch(calls)
         except CallReverted as error:
             raise self._reverted(error) from None
-        return [codec.decode_result(reads[i][0], _bytes(answer)) for i, answer in enumerate(answers)]
+        return [codec.decode_result(reads[i][0], answers.data(answer)) for i, answer in enumerate(found)]
 
     def _call(self, to: str, contract: str, function: str, data: bytes, block: Block) -> Any:
         answer = self._eth_call(to, data, block, None)
@@ -355,7 +319,7 @@ class Chain:
 
     def _eth_call(self, to: str, data: bytes, block: Block, sender: str | None) -> bytes:
         try:
-            return _bytes(self.rpc.call("eth_call", _transaction(to, data, sender), _block_id(block)))
+            return answers.data(self.rpc.call("eth_call", _transaction(to, data, sender), _block_id(block)))
         except CallReverted as error:
             raise self._reverted(error) from None
 
@@ -366,7 +330,8 @@ class Chain:
         try:
             address = to_checksum_address(entry["address"])
             contract = self._contract_at[address]
-            decoded = abi.of(contract).decode_log([_bytes(t) for t in entry["topics"]], _bytes(entry["data"]))
+            topics = [answers.data(topic) for topic in entry["topics"]]
+            decoded = abi.of(contract).decode_log(topics, answers.data(entry["data"]))
             if decoded is None:
                 return None
             return records.ChainEvent(
@@ -374,10 +339,10 @@ class Chain:
                 args=decoded[1],
                 contract=contract,
                 address=address,
-                block_number=_integer(entry["blockNumber"]),
-                block_hash=_bytes(entry["blockHash"]),
-                tx_hash=_bytes(entry["transactionHash"]),
-                log_index=_integer(entry["logIndex"]),
+                block_number=answers.integer(entry["blockNumber"]),
+                block_hash=answers.data(entry["blockHash"]),
+                tx_hash=answers.data(entry["transactionHash"]),
+                log_index=answers.integer(entry["logIndex"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BadChainData("the endpoint gave a log entry that is none of ours") from error
@@ -399,48 +364,3 @@ def _block_id(block: Block) -> Any:
         # EIP-1898: by hash, so the answer cannot come from a sibling of the block that was meant.
         return {"blockHash": "0x" + block.hash.hex(), "requireCanonical": True}
     return hex(block)
-
-
-def _block_ref(answer: Any) -> BlockRef:
-    try:
-        return BlockRef(
-            number=_integer(answer["number"]),
-            hash=_bytes(answer["hash"]),
-            timestamp=_integer(answer["timestamp"]),
-            parent=_bytes(answer["parentHash"]),
-        )
-    except (KeyError, TypeError) as error:
-        raise BadChainData("the endpoint's block lacks a field") from error
-
-
-def _transaction_receipt(answer: Any) -> records.TransactionReceipt:
-    try:
-        created = answer.get("contractAddress")
-        return records.TransactionReceipt(
-            tx_hash=_bytes(answer["transactionHash"]),
-            succeeded=_integer(answer["status"]) == 1,
-            block_number=_integer(answer["blockNumber"]),
-            block_hash=_bytes(answer["blockHash"]),
-            gas_used=_integer(answer["gasUsed"]),
-            contract_address=to_checksum_address(created) if created else None,
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise BadChainData("the endpoint's transaction receipt lacks a field") from error
-
-
-def _integer(value: Any) -> int:
-    if not isinstance(value, str):
-        raise BadChainData(f"the endpoint gave {value!r} where a quantity belongs")
-    try:
-        return int(value, 16)
-    except ValueError as error:
-        raise BadChainData(f"the endpoint gave {value!r} where a quantity belongs") from error
-
-
-def _bytes(value: Any) -> bytes:
-    if not isinstance(value, str):
-        raise BadChainData(f"the endpoint gave {value!r} where bytes belong")
-    try:
-        return bytes.fromhex(value.removeprefix("0x"))
-    except ValueError as error:
-        raise BadChainData("the endpoint gave bytes that are not hexadecimal") from error

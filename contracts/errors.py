@@ -58,6 +58,11 @@ class BadEvidence(ContractError):
 
     code = "evidence.invalid"
 
+    @property
+    def link(self) -> str:
+        """The name of the broken link: what stands before the colon."""
+        return str(self).split(":", 1)[0]
+
 
 class BuildFailed(ContractError):
     """The contracts do not compile, or the compiler is not installed."""

@@ -49,21 +49,21 @@ def path(digests: Sequence[bytes], index: int) -> list[bytes]:
 def verify(digest: bytes, index: int, size: int, siblings: Sequence[bytes], expected_root: bytes) -> None:
     """Check that ``digest`` is leaf ``index`` of ``size`` under a root; raises BadEvidence if it is not."""
     if not 0 <= index < size:
-        raise BadEvidence(f"the Merkle path speaks of leaf {index} of {size}")
+        raise BadEvidence(f"path: it speaks of leaf {index} of {size}")
     remaining = list(siblings)
     current, position, last = leaf(digest), index, size - 1
     while last > 0:
         if position != last or position % 2 == 1:
             if not remaining:
-                raise BadEvidence("the Merkle path is too short")
+                raise BadEvidence("path: it is too short")
             sibling = remaining.pop(0)
             current = node(sibling, current) if position % 2 == 1 else node(current, sibling)
         position //= 2
         last //= 2
     if remaining:
-        raise BadEvidence("the Merkle path is too long")
+        raise BadEvidence("path: it is too long")
     if current != expected_root:
-        raise BadEvidence("the Merkle path does not lead to the batch's root")
+        raise BadEvidence("path: it does not lead to the batch's root")
 
 
 def _leaves(digests: Sequence[bytes]) -> list[bytes]:
