@@ -1,0 +1,146 @@
+"""The client of a market: everything a consumer, and most of what a provider's program, does by API key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+from compute.errors import BadInput
+from compute.keys.keystore import read_secret
+from compute.sdk.chain_view import ChainView
+from compute.sdk.encryption import Encryption
+from compute.sdk.grants import Grants
+from compute.sdk.identity import Identity
+from compute.sdk.jobs import Jobs
+from compute.sdk.objects import Dataset, Invoice, Offer, Receipt, Whoami
+from compute.sdk.portal import Portal
+from compute.sdk.reports import plain
+from compute.sdk.workspace import Workspace
+
+
+class Liutong:
+    """One party's view of one market.
+
+        client = Liutong("http://127.0.0.1:8600", api_key, "research.keys", passphrase_file="passphrase")
+        client.jobs.run("psi", purpose="study A-17", grants={"left": g1, "right": g2}, params={...})
+
+    Without a key file the catalogue, grants, receipts and audit work; ordering jobs does not. ``workspace``
+    (default: beside the key file) keeps what is needed to open results later. ``chain_rpc`` and
+    ``address_book`` pin the chain; left out, the portal's word is taken for them.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str,
+        key_file: str | Path | None = None,
+        *,
+        passphrase: bytes | None = None,
+        passphrase_file: str | Path | None = None,
+        workspace: str | Path | None = None,
+        chain_rpc: str | None = None,
+        address_book: str | None = None,
+        timeout_s: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.portal = Portal(url, api_key, timeout_s=timeout_s, transport=transport)
+        self.chain = ChainView(self.portal, chain_rpc, address_book)
+        self.grants = Grants(self.portal)
+        self._key_file = Path(key_file) if key_file else None
+        self._passphrase = passphrase
+        self._passphrase_file = Path(passphrase_file) if passphrase_file else None
+        self._workspace = Path(workspace) if workspace else None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.portal.close()
+
+    def __enter__(self) -> Liutong:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
+
+    @cached_property
+    def identity(self) -> Identity:
+        """The open key file; raises BadInput without one, KeyStoreLocked if it does not open."""
+        if self._key_file is None:
+            raise BadInput("this needs the party's key file: give key_file (see `liutong keys new`)")
+        secret = self._passphrase
+        if secret is None:
+            if self._passphrase_file is None:
+                raise BadInput("the key file needs its passphrase: give passphrase or passphrase_file")
+            secret = read_secret(self._passphrase_file)
+        return Identity.open(self._key_file, secret)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """Ordering jobs and opening results."""
+        return Jobs(self.portal, self.grants, self.chain, self.identity, self._open_workspace())
+
+    @cached_property
+    def eaas(self) -> Encryption:
+        """Encryption as a service."""
+        return Encryption(self.jobs, self.identity)
+
+    def whoami(self) -> Whoami:
+        """What the portal takes the API key for."""
+        return self.portal.get("whoami", Whoami)
+
+    def datasets(self, query: str | None = None, **filters: Any) -> list[Dataset]:
+        """The catalogue; filters ``provider``, ``kind``, ``operation``."""
+        return [*self.portal.pages("datasets", Dataset, q=query, **filters)]
+
+    def offers(self, query: str | None = None, *, dataset: str | None = None) -> list[Offer]:
+        """Open offers."""
+        return [*self.portal.pages("offers", Offer, q=query, dataset=dataset)]
+
+    def publish_offer(self, dataset: str, *, title: str, **terms: Any) -> Offer:
+        """Provider: open an offer; ``terms`` as in the API's `POST offers`."""
+        return self.portal.post("offers", {"dataset": dataset, "title": title, **terms}, Offer)
+
+    def receipts(self, **filters: Any) -> list[Receipt]:
+        """Receipts of the party's jobs and grants; filters ``job``, ``grant``, ``node``, ``outcome``."""
+        return [*self.portal.pages("receipts", Receipt, **filters)]
+
+    def evidence(self, receipt: str) -> dict[str, Any]:
+        """The evidence bundle of an anchored receipt: check it with `verify_receipt` or off line."""
+        return self.portal.get(f"receipts/{receipt}/evidence", dict[str, Any])
+
+    def verify_receipt(self, receipt: str) -> dict[str, Any]:
+        """Fetch a receipt's evidence and check it against the chain itself; raises BadEvidence."""
+        from contracts import evidence
+
+        bundle = self.evidence(receipt)
+        block = self.chain.chain.block(evidence.verify(bundle).block_number)
+        report = evidence.verify(
+            bundle, trusted_block_hash=block.hash, trusted_address_book=self.chain.chain.address_book
+        )
+        fields: dict[str, Any] = plain(report)
+        return fields
+
+    def invoices(self, period: str | None = None) -> list[Invoice]:
+        """What committed receipts cost."""
+        return [*self.portal.pages("invoices", Invoice, period=period)]
+
+    def audit_lines(self, after: int = 0) -> Iterator[bytes]:
+        """Regulator: the audit log, then the evidence of each anchored receipt, as lines of a file."""
+        log = self.portal.download("audit/export", after=after) or b""
+        for line in log.splitlines():
+            entry = msgspec.json.decode(line, type=dict[str, Any])
+            yield msgspec.json.encode({"type": "entry", **entry})
+        for receipt in self.receipts():
+            if receipt.state == "anchored":
+                yield msgspec.json.encode({"type": "evidence", "bundle": self.evidence(receipt.digest)})
+
+    def _open_workspace(self) -> Workspace:
+        if self._workspace is None:
+            if self._key_file is None:
+                raise BadInput("this needs the party's key file: give key_file (see `liutong keys new`)")
+            self._workspace = self._key_file.with_suffix(".jobs")
+        return Workspace(self._workspace, self.identity)

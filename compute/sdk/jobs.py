@@ -1,0 +1,310 @@
+"""Ordering jobs, following them, and opening their results. Results are plain JSON values."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+import compute.protocols.kinds  # noqa: F401 - registers every job kind
+from compute.errors import BadInput, ComputeError
+from compute.keys import sealing
+from compute.protocols.protocol import JobKind, Session, job_kind
+from compute.sdk.chain_view import ChainView
+from compute.sdk.consumer_role import run_consumer_role
+from compute.sdk.errors import JobEnded, WaitedTooLong
+from compute.sdk.grants import Grants
+from compute.sdk.identity import Identity
+from compute.sdk.objects import Grant, Job, Timeline, TimelineEvent
+from compute.sdk.orders import Order, prepare_order
+from compute.sdk.portal import Portal
+from compute.sdk.workspace import JobRecord, Workspace
+from compute.wire import canonical
+from compute.wire.binding import result_context, session_binding
+from compute.wire.canonical import from_hex
+from compute.wire.messages import JobSpec
+
+OnProgress = Callable[[TimelineEvent], None]
+_POLL_S = 0.3
+_ROLE_GRACE_S = 2.0
+# After its deadline a job still needs the release of its reservation on chain to be final.
+_AFTER_DEADLINE_S = 120
+
+
+@dataclass(frozen=True, repr=False)  # holds a result: keep it out of logs
+class JobResult:
+    """A finished job: ``value`` is what its kind's README calls the result."""
+
+    job: str
+    state: str
+    value: Any
+    detail: Job = field(compare=False)
+
+
+class Jobs:
+    """``client.jobs``. Runs at the consumer; private keys stay here."""
+
+    def __init__(
+        self, portal: Portal, grants: Grants, chain: ChainView, identity: Identity, workspace: Workspace
+    ) -> None:
+        self._portal = portal
+        self._grants = grants
+        self._chain = chain
+        self._identity = identity
+        self._workspace = workspace
+
+    # ---- what there is
+
+    def list(self, **filters: Any) -> list[Job]:
+        """The party's jobs, newest first; filters ``state``, ``kind``."""
+        return [*self._portal.pages("jobs", Job, **filters)]
+
+    def get(self, job: str) -> Job:
+        """One job as the portal tells it."""
+        return self._portal.get(f"jobs/{job}", Job)
+
+    def events(self, job: str, after: int = 0) -> Timeline:
+        """Timeline lines after an id."""
+        return self._portal.get(f"jobs/{job}/events", Timeline, after=after)
+
+    def cancel(self, job: str) -> Job:
+        """Ask for the end of a job."""
+        return self._portal.post(f"jobs/{job}/cancel", None, Job)
+
+    # ---- ordering
+
+    def prepare(
+        self,
+        kind: str,
+        *,
+        purpose: str,
+        grants: Mapping[str, Grant | str],
+        params: Mapping[str, Any],
+        units: Mapping[str, int] | None = None,
+        deadline_s: int = 600,
+    ) -> Order:
+        """Build and sign an order without sending it. ``grants``: role → grant or its id."""
+        resolved = {
+            role: self._grants.get(grant.id if isinstance(grant, Grant) else grant)
+            for role, grant in grants.items()
+        }
+        return prepare_order(
+            job_kind(kind),
+            purpose=purpose,
+            grants=resolved,
+            params=params,
+            identity=self._identity,
+            domain=self._chain.domain("UsageLedger"),
+            units=units,
+            deadline_s=deadline_s,
+        )
+
+    def submit(self, order: Order, *, draft: str | None = None) -> Job:
+        """Send a signed order. Its secrets are on disk before the first byte leaves."""
+        self._workspace.save(
+            JobRecord(job=order.job, spec=canonical.encode(order.spec), secrets=order.secrets)
+        )
+        body: dict[str, Any] = {
+            "spec": msgspec.to_builtins(order.spec),
+            "request": msgspec.to_builtins(order.request),
+        }
+        if draft:
+            body["draft"] = draft
+        # The key is random: a second submission of one order is a replay and is to be refused as one.
+        return self._portal.post("jobs", body, Job)
+
+    def run(
+        self,
+        kind: str,
+        *,
+        purpose: str,
+        grants: Mapping[str, Grant | str],
+        params: Mapping[str, Any],
+        units: Mapping[str, int] | None = None,
+        deadline_s: int = 600,
+        wait: bool = True,
+        on_progress: OnProgress | None = None,
+    ) -> JobResult:
+        """Order a job and see it through; with ``wait=False`` the value is None and the state "submitted".
+
+        A kind with a consumer role cannot run unattended: it needs ``wait=True``. Raises JobEnded naming
+        code, rule and remedy if the job ends without a result, PortalRefused if the order is not taken.
+        """
+        order = self.prepare(
+            kind, purpose=purpose, grants=grants, params=params, units=units, deadline_s=deadline_s
+        )
+        if not wait and order.kind.consumer_role is not None and order.kind.name != "eaas":
+            raise BadInput(f"{kind}: the consumer runs a role itself, so wait=True is needed")
+        job = self.submit(order)
+        if not wait:
+            return JobResult(job.job, job.state, None, job)
+        return self.follow(order, on_progress=on_progress)
+
+    def run_draft(self, draft: str, *, on_progress: OnProgress | None = None) -> JobResult:
+        """Sign and run what somebody prepared in the portal."""
+        document = self._portal.get(f"jobs/drafts/{draft}", dict[str, Any])["document"]
+        grants = {
+            item["role"]: item["grant"] for item in document.get("participants", []) if item.get("grant")
+        }
+        order = self.prepare(
+            document["kind"],
+            purpose=document["purpose"],
+            grants=grants,
+            params=document.get("params", {}),
+            units=document.get("units") or None,
+        )
+        self.submit(order, draft=draft)
+        return self.follow(order, on_progress=on_progress)
+
+    def follow(self, order: Order, *, on_progress: OnProgress | None = None) -> JobResult:
+        """Run the consumer's role if there is one, wait for the end, open the result."""
+        attended = _Attended.start(self, order) if order.kind.consumer_role is not None else None
+        try:
+            job = self.wait(order.job, on_progress=on_progress)
+        finally:
+            if attended is not None:
+                attended.stop()
+        _require_result(job)
+        if attended is not None and attended.error is not None:
+            raise attended.error
+        return JobResult(job.job, job.state, self._open(order.job), job)
+
+    def wait(self, job: str, *, timeout_s: float | None = None, on_progress: OnProgress | None = None) -> Job:
+        """Until the job is final; raises WaitedTooLong. Without a timeout: a while past its deadline."""
+        end = time.time() + timeout_s if timeout_s is not None else None
+        seen = 0
+        while True:
+            timeline = self.events(job, seen)
+            for event in timeline.events:
+                seen = max(seen, event.id)
+                if on_progress is not None:
+                    on_progress(event)
+            current = self.get(job)
+            if current.is_final:
+                return current
+            if time.time() > (end if end is not None else current.deadline + _AFTER_DEADLINE_S):
+                raise WaitedTooLong(f"job {job} is still {current.state}", job=job, state=current.state)
+            time.sleep(_POLL_S)
+
+    def result(self, job: str) -> JobResult:
+        """The opened result of a finished job that was ordered from this workspace."""
+        current = self.get(job)
+        if not current.is_final:
+            raise WaitedTooLong(f"job {job} is still {current.state}", job=job, state=current.state)
+        _require_result(current)
+        return JobResult(job, current.state, self._open(job), current)
+
+    # ---- inside
+
+    def _open(self, job: str) -> Any:
+        record = self._workspace.load(job)
+        spec = canonical.decode(JobSpec, record.spec)
+        kind = job_kind(spec.kind)
+        payloads: dict[str, bytes] = {}
+        if record.own_payload is not None and kind.consumer_role is not None:
+            payloads[kind.consumer_role] = record.own_payload
+        for role in self.get(job).results:
+            sealed = self._portal.download(f"jobs/{job}/result", role=role)
+            if sealed is not None:
+                context = result_context(from_hex(job), role)
+                payloads[role] = sealing.open_sealed(self._identity.box_private, sealed, context)
+        if not payloads:
+            return None
+        return kind.open_result(self._session(kind, spec, job, record.secrets), payloads)
+
+    def _session(
+        self, kind: JobKind, spec: JobSpec, job: str, secrets: Mapping[str, bytes], min_cohort: int = 1
+    ) -> Session:
+        return Session(
+            role=kind.consumer_role or "",
+            spec=spec,
+            params=kind.parse(spec),
+            binding=session_binding(from_hex(job), canonical.digest(spec)),
+            min_cohort=min_cohort,
+            rng=os.urandom,
+            secrets=secrets,
+        )
+
+    async def run_own_role(self, order: Order, cancel: asyncio.Event) -> None:
+        """The consumer's role of a job, to its end; its output is kept in the workspace."""
+        job = await asyncio.to_thread(self.get, order.job)
+        result = await run_consumer_role(
+            order.kind,
+            self._session(order.kind, order.spec, order.job, order.secrets, order.min_cohort),
+            order.job,
+            {
+                item.role: (item.party, job.peers[item.role])
+                for item in order.spec.participants
+                if item.role != order.kind.consumer_role
+            },
+            self._identity,
+            self._chain.addresses_of,
+            deadline=order.request.deadline,
+            on_progress=lambda progress: None,
+            cancel=cancel,
+        )
+        self._workspace.save(
+            JobRecord(
+                job=order.job,
+                spec=canonical.encode(order.spec),
+                secrets=order.secrets,
+                own_payload=result.output.sealed,
+            )
+        )
+
+
+class _Attended:
+    """The consumer's role in a thread of its own, while the main thread follows the job."""
+
+    def __init__(self, jobs: Jobs, order: Order) -> None:
+        self._jobs = jobs
+        self._order = order
+        self._loop = asyncio.new_event_loop()
+        self._cancel = asyncio.Event()
+        self.error: ComputeError | None = None
+        self._thread = threading.Thread(target=self._run, name="consumer-role", daemon=True)
+
+    @classmethod
+    def start(cls, jobs: Jobs, order: Order) -> _Attended:
+        attended = cls(jobs, order)
+        attended._thread.start()
+        return attended
+
+    def stop(self) -> None:
+        """The job is final: nothing more can come of the role, unless it is just writing its output."""
+        self._thread.join(_ROLE_GRACE_S)
+        if self._thread.is_alive():
+            with contextlib.suppress(RuntimeError):  # the role ended this very moment
+                self._loop.call_soon_threadsafe(self._cancel.set)
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._jobs.run_own_role(self._order, self._cancel))
+        except ComputeError as error:
+            # The nodes' receipts say how the job ended; this is the consumer's own view of it.
+            self.error = error
+        finally:
+            self._loop.close()
+
+
+def _require_result(job: Job) -> None:
+    if job.state == "settled":
+        return
+    reason = job.reason
+    raise JobEnded(
+        f"the job was {job.state}" + (f": {reason.message or reason.code}" if reason else ""),
+        job=job.job,
+        state=job.state,
+        code=reason.code if reason else "",
+        rule=reason.rule if reason else "",
+        remedy=reason.remedy if reason else "",
+        party=(reason.party or "") if reason else "",
+    )
