@@ -91,6 +91,8 @@ def expand_rows(seed: bytes, start: int, stop: int, columns: int = LWE_DIMENSION
 
 def sample_secret(count: int, rng: Rng = system_rng) -> U32:
     """A fresh uniform secret vector modulo 2^32. Use it for one query."""
+    if count < 0:
+        raise BadParameter("the number of words must not be negative")
     return np.frombuffer(draw(rng, 4 * count), dtype="<u4").astype(np.uint32)
 
 
