@@ -14,8 +14,8 @@ import numpy.typing as npt
 from accel.randomness import Rng, draw
 
 _SIGMA = Decimal("6.4")
-# Beyond 59 (9.2 sigma) less than 2^-64 is left: no 64-bit table can represent it.
-_TAIL = 59
+# Beyond 58 (9 sigma) less than 2^-63 is left in both tails together: a 64-bit table cannot hold more.
+_TAIL = 58
 _CHUNK = 1 << 16  # samples per pass; keeps the comparison in cache
 
 
