@@ -30,7 +30,7 @@ _MAGIC = b"LTPA\x01"
 _FIXED_HEADER = len(_MAGIC) + 2 + 4 + 32 + 2
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class EncryptedArray:
     """Ciphertexts under ``key`` whose plaintexts p mean p / 2^scale_bits with abs(p) <= bound.
 
@@ -68,6 +68,10 @@ class EncryptedArray:
             index = next(i for i, value in enumerate(values) if gmpy2.gcd(value, key.n) != 1)
             raise InvalidCiphertext(f"ciphertext {index} is not coprime to the modulus", index=index)
         return cls(key, values, bound, scale_bits)
+
+    def __repr__(self) -> str:
+        state = "rerandomized" if self.rerandomized else "not rerandomized"
+        return f"<EncryptedArray of {len(self)} under {self.key!r}, {state}>"
 
     def __len__(self) -> int:
         return len(self.values)

@@ -25,7 +25,7 @@ _PRIMALITY_ROUNDS = 40
 _SMALL_PRIMES_PRODUCT = gmpy2.primorial(1 << 16)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PublicKey:
     """The modulus n. Constructing one validates what can be seen from outside.
 
@@ -48,6 +48,9 @@ class PublicKey:
             raise InvalidKey("the modulus has a small prime factor")
         if gmpy2.is_power(n) or gmpy2.is_prime(n):
             raise InvalidKey("the modulus is a prime or a perfect power")
+
+    def __repr__(self) -> str:
+        return f"<Paillier PublicKey {self.fingerprint.hex()[:16]}, {self.modulus_bits} bits>"
 
     @property
     def modulus_bits(self) -> int:

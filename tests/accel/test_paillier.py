@@ -182,3 +182,9 @@ def test_broken_promise_about_the_bound_is_noticed(private):
     lie = paillier.EncryptedArray.from_ciphertexts(private.public, honest.ciphertexts(), bound=999)
     with pytest.raises(PlaintextOverflow):
         paillier.decrypt_ints(private, lie)
+
+
+def test_public_values_name_themselves_in_one_line(public):
+    array = paillier.encrypt_ints(public, [1, 2])
+    assert repr(array) == f"<EncryptedArray of 2 under {public!r}, rerandomized>"
+    assert public.fingerprint.hex()[:16] in repr(public)
