@@ -10,6 +10,9 @@ MODULES = (
     "compute.protocols.psi.ecdh.protocol",
     "compute.protocols.stats.vertical.protocol",
     "compute.protocols.stats.horizontal.protocol",
+    "compute.protocols.pir.simple.protocol",
+    "compute.protocols.fl.logistic.protocol",
+    "compute.protocols.eaas.protocol",
 )
 
 for _module in MODULES:
