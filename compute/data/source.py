@@ -1,0 +1,110 @@
+"""Where a dataset's rows come from: CSV, Parquet or PostgreSQL, declared in the node's TOML.
+
+    [dataset.source]
+    kind = "csv"                     # csv | parquet | postgresql
+    path = "patients.csv"            # csv, parquet; relative to the folder of the TOML file
+    delimiter = ","                  # csv
+    dsn_file = "database.dsn"        # postgresql: file that holds postgresql://user:password@host/db
+    table = "clinic.patients"        # postgresql: a table or view, or instead:
+    query = "SELECT … FROM …"
+    keys = ["patient_id"]            # columns that name a row's subject, the usual join keys
+
+    [[dataset.source.columns]]
+    name = "patient_id"
+    type = "string"                  # string integer number boolean date timestamp
+    grade = "L3"                     # L1 public … L4 never leaves
+    nullable = false
+
+Columns that are not declared are not read. Every source gives the same Arrow types (`compute.data.columns`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import pyarrow as pa
+from msgspec import Meta
+
+from compute.data import csv_source, parquet_source, postgresql_source
+from compute.data.columns import ColumnConfig
+from compute.errors import DataError
+
+_Setting = Annotated[str, Meta(max_length=20_000)]
+
+
+class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The declaration; decoding one that contradicts itself raises `msgspec.ValidationError`."""
+
+    kind: Literal["csv", "parquet", "postgresql"]
+    columns: Annotated[tuple[ColumnConfig, ...], Meta(min_length=1, max_length=2000)]
+    keys: tuple[str, ...] = ()
+    path: _Setting = ""
+    delimiter: Literal[",", ";", "\t", "|"] = ","
+    dsn_file: _Setting = ""
+    table: _Setting = ""
+    query: _Setting = ""
+
+    def __post_init__(self) -> None:
+        names = [column.name for column in self.columns]
+        if len(set(names)) != len(names):
+            raise ValueError("a column is declared twice")
+        if unknown := set(self.keys) - set(names):
+            raise ValueError(f"keys names columns that are not declared: {sorted(unknown)}")
+        if self.kind == "postgresql":
+            if not self.dsn_file or bool(self.table) == bool(self.query) or self.path:
+                raise ValueError("a postgresql source needs dsn_file and either table or query")
+        elif not self.path or self.dsn_file or self.table or self.query:
+            raise ValueError(f"a {self.kind} source needs path, and neither dsn_file, table nor query")
+
+
+class Source:
+    """A declared source that can be read. Holds no connection and no rows between reads."""
+
+    def __init__(self, config: SourceConfig, base: Path) -> None:
+        """``base`` is the folder that relative paths start from."""
+        self.config = config
+        self._base = Path(base)
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows of the named columns (default: all declared), in the source's stable order.
+
+        Raises DataError that names file, line or row, column and reason, never a value. To check the
+        registered commitment read all columns, commit, then select from that same table: a file may
+        change between two reads.
+        """
+        names = [column.name for column in self.config.columns] if columns is None else list(columns)
+        declared = {column.name: column for column in self.config.columns}
+        for name in names:
+            if name not in declared:
+                raise DataError(
+                    f"the dataset has no column {name!r}; it has {', '.join(map(repr, declared))}",
+                    column=name,
+                )
+        if not names or len(set(names)) != len(names):
+            raise DataError("a read names at least one column, and each once")
+        if self.config.kind == "postgresql":
+            # The order of rows is by all declared columns, so all are read.
+            return self._postgresql().select(names)
+        wanted = [declared[name] for name in names]
+        path = self._file()
+        if self.config.kind == "csv":
+            return csv_source.read(path, self.config.delimiter, wanted)
+        return parquet_source.read(path, wanted)
+
+    def _postgresql(self) -> pa.Table:
+        name, relation = "the query", f"({self.config.query})"
+        if self.config.table:
+            name, relation = self.config.table, postgresql_source.quoted_table(self.config.table)
+        dsn_file = self._base / self.config.dsn_file
+        return postgresql_source.read(name, dsn_file, relation, self.config.columns)
+
+    def _file(self) -> Path:
+        path = self._base / self.config.path
+        if any(character in str(path) for character in "*?[]{}\x00"):
+            raise DataError(f"the path {path} holds a character of * ? [ ] {{ }}: rename it")
+        if not path.is_file():
+            raise DataError(f"{path} is not a file: check the source's path", file=path.name)
+        return path
