@@ -57,7 +57,8 @@ INSTALLED_APPS = [
 ]
 # The pages are a room of their own: an installation that only serves the API may leave it out.
 HAS_PORTAL_PAGES = (
-    importlib.util.find_spec("market.portal") is not None
+    env.flag("PORTAL_PAGES", True)
+    and importlib.util.find_spec("market.portal") is not None
     and importlib.util.find_spec("market.portal.urls") is not None
 )
 if HAS_PORTAL_PAGES:
@@ -152,7 +153,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["market.api.permissions.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "market.api.openapi.Schema",
     "EXCEPTION_HANDLER": "market.api.problems.exception_handler",
     "DEFAULT_PAGINATION_CLASS": "market.api.pagination.Pages",
     "PAGE_SIZE": 50,
@@ -166,6 +167,14 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "PartyState": "market.parties.models.Party.State",
+        "DatasetState": "market.catalog.models.Dataset.State",
+        "OfferState": "market.catalog.models.Offer.State",
+        "GrantState": "market.grants.models.Grant.State",
+        "JobState": "market.jobs.models.Job.State",
+        "ReceiptState": "market.ledger.models.Receipt.State",
+    },
 }
 
 LOGGING = {

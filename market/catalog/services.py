@@ -51,7 +51,7 @@ def propose_dataset(*, manifest: DatasetManifest, actor: Actor) -> Dataset:
         raise BadSignature("the manifest is not signed by the provider's active key")
     call = chain().register_call(version, signature)
     with transaction.atomic():
-        dataset, created = Dataset.objects.select_for_update().get_or_create(
+        dataset, _created = Dataset.objects.select_for_update().get_or_create(
             dataset_id=manifest.dataset,
             defaults={"provider": provider, "name": manifest.name, "kind": manifest.kind},
         )

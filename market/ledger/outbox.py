@@ -31,6 +31,7 @@ def requeue(row: ChainTransaction, call: Call | None = None) -> None:
     if call is not None:
         row.to, row.data = call.to, _hex(call.data)
     row.state = ChainTransaction.State.QUEUED
+    row.attempts += 1  # whoever queues again and again can slow down by it
     row.nonce, row.raw, row.tx_hash, row.error = None, "", "", None
     row.block_number, row.block_hash, row.sent_at, row.mined_at = None, "", None, None
     row.save()

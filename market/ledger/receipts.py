@@ -1,0 +1,258 @@
+"""Receipts and batches: taking them from nodes, queueing their anchoring, giving out evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+from django.db import transaction
+from django.db.models import Max, QuerySet
+
+from compute.wire import canonical
+from compute.wire.canonical import from_hex, to_hex
+from compute.wire.messages import SignedBatch, SignedReceipt, SignedRequest
+from contracts import eip712, merkle
+from contracts import evidence as bundles
+from contracts.errors import BadEvidence, ChainUnreachable
+from contracts.errors import BadSignature as MalformedSignature
+from market.audit import services as audit
+from market.errors import BadSignature, ChainUnavailable, WrongState
+from market.jobs.models import Job
+from market.jobs.services import request_struct
+from market.ledger import outbox
+from market.ledger.chain import chain, domain
+from market.ledger.models import Batch, ChainTransaction, Receipt
+from market.parties.actor import Actor
+from market.parties.models import Party
+
+
+def chain_struct(receipt: SignedReceipt) -> eip712.Receipt:
+    """The EIP-712 structure behind a receipt document; its struct hash is the receipt's digest."""
+    return eip712.Receipt(
+        node=from_hex(receipt.node),
+        sequence=receipt.sequence,
+        previous=from_hex(receipt.previous),
+        job=from_hex(receipt.job),
+        grant=from_hex(receipt.grant),
+        spec_hash=from_hex(receipt.spec_hash),
+        commitment=from_hex(receipt.commitment),
+        transcript=from_hex(receipt.transcript),
+        units=receipt.units,
+        epsilon_micro=receipt.epsilon_micro,
+        outcome=int(eip712.Outcome[receipt.outcome.upper()]),
+        settles=receipt.settles,
+        issued_at=receipt.issued_at,
+        detail=canonical.digest(receipt.detail),
+    )
+
+
+def check(receipt: SignedReceipt, node: Party) -> None:
+    """Raises BadSignature unless the receipt is what it says and the node's active key signed it."""
+    struct = chain_struct(receipt)
+    if receipt.node != node.party_id or to_hex(eip712.struct_hash(struct)) != receipt.digest:
+        raise BadSignature("the receipt's digest is not that of its fields", rule="receipt")
+    _check_signer(struct, receipt.signature, node, "receipt")
+
+
+@transaction.atomic
+def record_receipts(*, node: Party, receipts: Sequence[SignedReceipt], actor: Actor) -> int:
+    """Keep what a node's receipt log shows; returns how many were new. Safe to repeat.
+
+    Checks every signature first: what the node did not sign is not a receipt. A receipt that the index
+    already knows from the chain gets its detail and signature.
+    """
+    new = 0
+    for receipt in receipts:
+        check(receipt, node)
+        fields = {
+            "node": receipt.node,
+            "sequence": receipt.sequence,
+            "previous": receipt.previous,
+            "job_id": receipt.job,
+            "grant_id": receipt.grant,
+            "spec_hash": receipt.spec_hash,
+            "commitment": receipt.commitment,
+            "transcript": receipt.transcript,
+            "units": receipt.units,
+            "epsilon_micro": receipt.epsilon_micro,
+            "outcome": receipt.outcome,
+            "settles": receipt.settles,
+            "issued_at": receipt.issued_at,
+            "detail": msgspec.to_builtins(receipt.detail),
+            "signature": receipt.signature,
+        }
+        row, created = Receipt.objects.get_or_create(digest=receipt.digest, defaults=fields)
+        if not created and not row.signature:
+            for name, value in fields.items():
+                setattr(row, name, value)
+            row.save(update_fields=list(fields))
+            created = True
+        if created:
+            new += 1
+            audit.append(
+                "receipt.recorded",
+                actor=actor,
+                subject=receipt.digest,
+                node=receipt.node,
+                job=receipt.job,
+                outcome=receipt.outcome,
+                units=receipt.units,
+            )
+    return new
+
+
+def record_batch(*, node: Party, batch: SignedBatch, actor: Actor) -> None:
+    """Keep a node's signed batch and queue its anchoring. Safe to repeat; the chain decides once more."""
+    structs = [chain_struct(receipt) for receipt in batch.receipts]
+    for receipt in batch.receipts:
+        check(receipt, node)
+    root = merkle.root([eip712.struct_hash(struct) for struct in structs])
+    signed = eip712.Batch(
+        node=from_hex(batch.node), first_sequence=batch.first_sequence, count=len(structs), root=root
+    )
+    if to_hex(root) != batch.root:
+        raise BadSignature("the batch's root is not that of its receipts", rule="batch")
+    _check_signer(signed, batch.signature, node, "batch")
+    call = chain().commit_call(structs, bytes.fromhex(batch.signature[2:]))
+    with transaction.atomic():
+        record_receipts(node=node, receipts=batch.receipts, actor=actor)
+        row, _created = Batch.objects.get_or_create(
+            node=batch.node,
+            first_sequence=batch.first_sequence,
+            defaults={"count": len(structs), "root": batch.root, "signature": batch.signature},
+        )
+        if row.state == Batch.State.ANCHORED and row.root == batch.root:
+            row.signature = batch.signature
+            row.save(update_fields=["signature"])
+            Receipt.objects.filter(digest__in=[r.digest for r in batch.receipts]).update(batch=row)
+            return
+        key = f"commit:{batch.node}:{batch.first_sequence}"
+        waiting = ChainTransaction.objects.filter(key=key).exclude(state=ChainTransaction.State.REVERTED)
+        if row.state == Batch.State.ANCHORED or waiting.exists():
+            return  # one anchoring of these sequences is on its way; the next round sees how it ended
+        row.count, row.root, row.signature = len(structs), batch.root, batch.signature
+        row.save(update_fields=["count", "root", "signature"])
+        Receipt.objects.filter(digest__in=[r.digest for r in batch.receipts]).update(batch=row)
+        outbox.queue(
+            purpose="commit",
+            subject=f"{batch.node}:{batch.first_sequence}",
+            key=key,
+            call=call,
+            actor=actor,
+        )
+
+
+def last_known(node: str) -> int:
+    """The highest receipt sequence of a node that the portal holds with its signature."""
+    held = Receipt.objects.filter(node=node).exclude(signature="")
+    return int(held.aggregate(most=Max("sequence"))["most"] or 0)
+
+
+def anchored_tip(node: str) -> int:
+    """The last sequence of a node that the index saw anchored."""
+    last = Batch.objects.filter(node=node, state=Batch.State.ANCHORED).order_by("-first_sequence").first()
+    return last.first_sequence + last.count - 1 if last else 0
+
+
+def visible_receipts(actor: Actor) -> QuerySet[Receipt]:
+    """Receipts of the actor's node and of its jobs; all, for regulators and operators."""
+    receipts = Receipt.objects.select_related("batch")
+    if actor.sees_everything:
+        return receipts
+    own_jobs = Job.objects.filter(consumer_id=actor.party_id).values("job_id")
+    return receipts.filter(node=actor.party_id) | receipts.filter(job_id__in=own_jobs)
+
+
+def document(receipt: Receipt) -> SignedReceipt:
+    """The receipt as the node signed it; raises WrongState if the portal has only the chain's part."""
+    if receipt.detail is None or not receipt.signature:
+        raise WrongState("the node's part of this receipt is not here yet", remedy="wait for the node")
+    return canonical.convert(
+        SignedReceipt,
+        {
+            "digest": receipt.digest,
+            "node": receipt.node,
+            "sequence": receipt.sequence,
+            "previous": receipt.previous,
+            "job": receipt.job_id,
+            "grant": receipt.grant_id,
+            "spec_hash": receipt.spec_hash,
+            "commitment": receipt.commitment,
+            "transcript": receipt.transcript,
+            "units": receipt.units,
+            "epsilon_micro": receipt.epsilon_micro,
+            "outcome": receipt.outcome,
+            "settles": receipt.settles,
+            "issued_at": receipt.issued_at,
+            "detail": receipt.detail,
+            "signature": receipt.signature,
+        },
+    )
+
+
+def evidence(receipt: Receipt, actor: Actor) -> dict[str, Any]:
+    """The bundle that proves an anchored receipt with no network (see contracts.evidence).
+
+    Raises WrongState until the receipt is anchored, ChainUnavailable. Reading evidence is recorded.
+    """
+    batch = receipt.batch
+    if batch is None or batch.state != Batch.State.ANCHORED:
+        raise WrongState("the receipt is not anchored yet", remedy="wait for its batch")
+    members = list(
+        Receipt.objects.filter(
+            node=batch.node,
+            sequence__gte=batch.first_sequence,
+            sequence__lt=batch.first_sequence + batch.count,
+        ).order_by("sequence")
+    )
+    if len(members) != batch.count or not batch.signature:
+        raise WrongState("some receipts of the batch are missing here", remedy="run rebuild_index")
+    signed = document(receipt)
+    try:
+        bundle = bundles.collect(
+            chain(),
+            receipt=chain_struct(signed),
+            signature=bytes.fromhex(signed.signature[2:]),
+            detail=msgspec.to_builtins(signed.detail),
+            batch_digests=[from_hex(member.digest) for member in members],
+            batch_first_sequence=batch.first_sequence,
+            batch_signature=bytes.fromhex(batch.signature[2:]),
+            order=_order(receipt.job_id),
+        )
+    except ChainUnreachable as error:
+        raise ChainUnavailable() from error
+    except BadEvidence as error:
+        # The portal's copy does not fit the chain: never hand out what does not hold.
+        raise WrongState(
+            f"the portal's copy does not prove this receipt: {error}", rule="evidence"
+        ) from error
+    audit.append("evidence.collected", actor=actor, subject=receipt.digest)
+    return bundle
+
+
+def _order(job_id: str) -> tuple[eip712.JobRequest, bytes] | None:
+    """The consumer's signed order behind a job, if the portal has it whole."""
+    job = Job.objects.filter(pk=job_id).first()
+    if job is None or "signature" not in job.request:
+        return None
+    request = canonical.convert(SignedRequest, job.request)
+    return request_struct(request), bytes.fromhex(request.signature[2:])
+
+
+def _check_signer(struct: eip712.Struct, signature: str, node: Party, rule: str) -> None:
+    signer = ""
+    with suppress(MalformedSignature):
+        signer = eip712.recover(domain("UsageLedger"), struct, bytes.fromhex(signature[2:]))
+    if signer.lower() == node.address.lower():
+        return
+    if rule == "receipt" and signer and _was_key_of(signer, node):
+        return
+    raise BadSignature(f"the {rule} is not signed by a key of the node", rule=rule)
+
+
+def _was_key_of(address: str, node: Party) -> bool:
+    """A receipt outlives the key that signed it: any key of the party's history counts."""
+    record = chain().party(from_hex(node.party_id))
+    return record is not None and any(key.address.lower() == address.lower() for key in record.keys)
