@@ -35,8 +35,10 @@ def read(path: Path, delimiter: str, columns: Sequence[ColumnConfig]) -> pa.Tabl
     for column in columns:
         if column.name not in header:
             raise DataError(
-                f"{path.name} has no column {column.name!r}; it has {', '.join(map(repr, header[:50]))}",
+                # A file without a header shows its first row here: do not repeat it.
+                f"{path.name}, line 1: the header has no column {column.name!r} among its {len(header)}",
                 file=path.name,
+                line=1,
                 column=column.name,
             )
     batches: list[pa.RecordBatch] = []
@@ -94,11 +96,15 @@ def _header(path: Path, delimiter: str) -> list[str]:
         raise DataError(f"{path.name}, line 1: the header is not UTF-8", file=path.name, line=1)
     if not header or not all(header):
         raise DataError(f"{path.name}, line 1: a column has no name", file=path.name, line=1)
-    repeated = {name for name in header if header.count(name) > 1}
-    if repeated:
-        raise DataError(
-            f"{path.name}, line 1: the header names {sorted(repeated)[0]!r} twice", file=path.name, line=1
-        )
+    seen: dict[str, int] = {}
+    for position, name in enumerate(header, 1):
+        first = seen.setdefault(name, position)
+        if first != position:
+            raise DataError(
+                f"{path.name}, line 1: columns {first} and {position} have the same name",
+                file=path.name,
+                line=1,
+            )
     return header
 
 

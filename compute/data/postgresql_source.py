@@ -109,6 +109,10 @@ def _dsn(path: Path) -> str:
 def _what(error: Exception) -> str:
     """A reason without the query's values, the address or the password."""
     state = getattr(error, "sqlstate", None)
+    # While rows stream, Arrow wraps the error and only its words are left.
+    for words, code in (("read-only transaction", "25006"), ("statement timeout", "57014")):
+        if state is None and words in str(error):
+            state = code
     known = {
         "42P01": "the table does not exist",
         "42703": "a column does not exist",
