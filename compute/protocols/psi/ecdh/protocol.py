@@ -189,7 +189,7 @@ def start(session: Session, table: pa.Table | None) -> Steps:
         sealed=payload.encode(result),
         rows=rows,
         units=len(keys),
-        metrics=metrics | {"intersection": len(matched)},
+        metrics=metrics,
     )
 
 

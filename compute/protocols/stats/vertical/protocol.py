@@ -170,10 +170,9 @@ def _members(session: Session, table: pa.Table) -> Steps:
     known = frozenset(mine)
     doubled = tags(curve25519.scalar_mult_many(theirs, scalar), session.binding, width)
     released: dict[int, int] = {}
-    matched_total = start_at = 0
+    start_at = 0
     for index, count in enumerate(counts):
         matched = [at for at in range(start_at, start_at + count) if doubled[at] in known]
-        matched_total += len(matched)
         start_at += count
         if not large_enough(len(matched), count, session.min_cohort):
             continue
@@ -193,7 +192,6 @@ def _members(session: Session, table: pa.Table) -> Steps:
         metrics={
             "elements": len(keys),
             "peer_elements": sum(counts),
-            "intersection": matched_total,
             "groups": len(counts),
             "groups_suppressed": suppressed,
         },
