@@ -129,7 +129,7 @@ CAST: tuple[PartyPlan, ...] = (
             DatasetPlan(
                 key="encryption",
                 name="Laboratory encryption service",
-                description="Paillier, SM2 and SM4 keys that never leave the laboratory's node; charged per call.",
+                description="Paillier, SM2 and SM4 keys that stay in the laboratory's node; one unit a call.",
                 operations=("eaas",),
             ),
         ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,8 @@ RELEASE_GRACE_S = 20
 TIMELOCK_S = 172_800
 _FUNDS_WEI = 10**24
 _KEEP_EVERY_S = 3.0
+# Two of anvil's intervals: the dump that was under way may lack the newest block.
+_DUMP_NS = 2_000_000_000
 
 
 class StartFailed(Exception):
@@ -75,12 +78,25 @@ class StateKeeper:
             data = self._state.read_bytes()
         except FileNotFoundError:
             return
-        if not _whole(data):
+        if not _whole(data):  # torn: the next look is soon enough
             return
         temporary = self._kept.with_suffix(".tmp")
         temporary.write_bytes(data)
         os.replace(temporary, self._kept)
         self._seen = (status.st_mtime_ns, status.st_size)
+
+    def wait_for_first(self, stop: threading.Event, timeout_s: float = 15.0) -> None:
+        """Until a state that holds what is on the chain now is kept: a kill must not lose the contracts."""
+        begun = time.time_ns()
+        end = time.monotonic() + timeout_s
+        while not (self._kept.exists() and self._kept.stat().st_mtime_ns > begun + _DUMP_NS):
+            if stop.is_set():
+                raise StartFailed("stopped before everything was up")
+            if time.monotonic() > end:
+                raise StartFailed(f"anvil does not write its state to {self._state}")
+            self._next = 0.0
+            self.keep()
+            time.sleep(0.1)
 
     def mend(self) -> None:
         """Before anvil starts: replace a torn file by the kept one, or by nothing if there is none."""
