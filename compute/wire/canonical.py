@@ -19,13 +19,21 @@ T = TypeVar("T")
 # One field of a document may hold a long list of columns, never a payload.
 MAX_DOCUMENT_BYTES = 1 << 20
 _MAX_SAFE_INTEGER = (1 << 53) - 1
+MAX_DEPTH = 64
+_TOO_DEEP = f"a document nests at most {MAX_DEPTH} levels"
 _HEX32 = re.compile(r"0x[0-9a-f]{64}")
 
 
 def encode(document: msgspec.Struct) -> bytes:
-    """The canonical bytes of a document; raises BadInput if it holds a float or an unsafe integer."""
-    plain = msgspec.to_builtins(document)
-    _refuse_inexact(plain)
+    """The canonical bytes of a document.
+
+    Raises BadInput if it holds a float or an unsafe integer, or nests deeper than `MAX_DEPTH`.
+    """
+    try:
+        plain = msgspec.to_builtins(document)
+    except RecursionError:
+        raise BadInput(_TOO_DEEP) from None
+    _refuse_inexact(plain, 0)
     return msgspec.json.encode(plain, order="sorted")
 
 
@@ -42,6 +50,8 @@ def decode(document_type: type[T], data: bytes) -> T:
         return msgspec.json.decode(data, type=document_type, strict=True)
     except msgspec.MsgspecError as error:
         raise BadInput(str(error)) from error
+    except RecursionError:
+        raise BadInput(_TOO_DEEP) from None
 
 
 def convert(document_type: type[T], value: Any) -> T:
@@ -50,6 +60,8 @@ def convert(document_type: type[T], value: Any) -> T:
         return msgspec.convert(value, type=document_type, strict=True)
     except msgspec.MsgspecError as error:
         raise BadInput(str(error)) from error
+    except RecursionError:
+        raise BadInput(_TOO_DEEP) from None
 
 
 def to_hex(value: bytes) -> str:
@@ -64,14 +76,16 @@ def from_hex(value: str) -> bytes:
     return bytes.fromhex(value[2:])
 
 
-def _refuse_inexact(value: Any) -> None:
+def _refuse_inexact(value: Any, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise BadInput(_TOO_DEEP)
     if isinstance(value, float):
         raise BadInput("a signed document holds no floating-point number: write it as text")
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _MAX_SAFE_INTEGER:
         raise BadInput("an integer beyond 2^53 - 1 must be written as text")
     if isinstance(value, dict):
         for item in value.values():
-            _refuse_inexact(item)
+            _refuse_inexact(item, depth + 1)
     elif isinstance(value, list | tuple):
         for item in value:
-            _refuse_inexact(item)
+            _refuse_inexact(item, depth + 1)
