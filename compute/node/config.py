@@ -33,7 +33,7 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Base of every table of the file."""
 
 
-class ChainSettings(_Section):
+class ChainSettings(_Section, frozen=True):
     """Which chain decides. ``finality_depth``: how many blocks must lie on top of what is believed."""
 
     rpc_url: str = "http://127.0.0.1:8601"
@@ -44,23 +44,22 @@ class ChainSettings(_Section):
     revocation_poll_s: Seconds = 2
 
 
-class PortalSettings(_Section):
+class PortalSettings(_Section, frozen=True):
     """Which key may call the portal's endpoints; None: no portal may."""
 
     address: Address | None = None
     party: Hex32 = NOBODY
 
 
-class KeySettings(_Section):
-    """The sealed key store. Exactly one of ``passphrase_file`` and ``key_file`` (32 random bytes)."""
+class KeySettings(_Section, frozen=True):
+    """The sealed key store. ``passphrase_file`` (mode 600) holds a passphrase or random key bytes."""
 
     store: str = "keys.sealed"
-    passphrase_file: str | None = "passphrase"  # noqa: S105 - a path
-    key_file: str | None = None
+    passphrase_file: str = "passphrase"  # noqa: S105 - a path
     cipher: Literal["aes-256-gcm", "sm4-gcm"] = "aes-256-gcm"
 
 
-class PeerSettings(_Section):
+class PeerSettings(_Section, frozen=True):
     """Where this node may dial: ``host:port`` patterns (fnmatch), so that no job makes it a port scanner."""
 
     allow: tuple[str, ...] = ()
@@ -68,19 +67,17 @@ class PeerSettings(_Section):
     silence_timeout_s: Seconds = 300
 
 
-class LimitSettings(_Section):
+class LimitSettings(_Section, frozen=True):
     """What bounds one caller, one job and the whole node."""
 
     max_body_bytes: Positive = 4 << 20
     max_running_jobs: Annotated[int, Meta(ge=1, le=1000)] = 16
-    max_job_s: Seconds = 86_400
-    max_result_bytes: Positive = 1 << 30
     # Refusals of submissions that do not verify are receipts too, up to this many per job.
     max_refusals_per_job: Annotated[int, Meta(ge=1, le=1000)] = 16
     worker_threads: Annotated[int, Meta(ge=1, le=256)] = 4
 
 
-class EaasSettings(_Section):
+class EaasSettings(_Section, frozen=True):
     """Encryption as a service, offered by a dataset of kind "service"."""
 
     enabled: bool = False
@@ -89,7 +86,7 @@ class EaasSettings(_Section):
     max_keys_per_grant: Annotated[int, Meta(ge=1, le=1000)] = 16
 
 
-class Ceiling(_Section):
+class Ceiling(_Section, frozen=True):
     """The most that this node signs for a dataset, whatever the portal proposes.
 
     ``purposes`` and ``columns`` may hold "*". ``approval`` "node" parks each proposal until staff runs
@@ -107,7 +104,7 @@ class Ceiling(_Section):
     approval: Literal["portal", "node"] = "portal"
 
 
-class DatasetSettings(_Section):
+class DatasetSettings(_Section, frozen=True):
     """One dataset: its random id, what the catalogue shows, where its rows are, and the ceiling."""
 
     id: Hex32
@@ -133,7 +130,7 @@ class DatasetSettings(_Section):
         return DatasetSchema(kind=self.kind, columns=self.columns)
 
 
-class NodeConfig(_Section):
+class NodeConfig(_Section, frozen=True):
     """The whole file. ``home`` is where the file lies, not a setting."""
 
     name: Name
@@ -191,24 +188,8 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> NodeConfig:
     return config
 
 
-def read_secret(config: NodeConfig) -> bytes:
-    """The bytes that open the sealed stores; raises BadInput if the file cannot be read."""
-    path = config.path(config.keys.passphrase_file or config.keys.key_file or "")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"cannot read the key store's secret at {path}: {error.strerror}") from error
-    # An editor's final newline is not part of a passphrase; a key file's bytes all are.
-    secret = data.rstrip(b"\r\n") if config.keys.passphrase_file else data
-    if len(secret) < 12:
-        raise BadInput("the key store's secret has fewer than 12 bytes")
-    return secret
-
-
 def _check(config: NodeConfig) -> None:
     _ = config.bind
-    if (config.keys.passphrase_file is None) == (config.keys.key_file is None):
-        raise BadInput("[keys]: set exactly one of passphrase_file and key_file")
     ids = [item.id for item in config.dataset]
     if len(set(ids)) != len(ids):
         raise BadInput("[[dataset]]: two datasets have the same id")

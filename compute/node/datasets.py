@@ -1,0 +1,172 @@
+"""The node's datasets: publishing versions, and reading exactly what was published.
+
+A version is published on purpose: the first when the node first starts, each further one by
+``python -m compute.node publish``. A source that changes without that is refused at the next job
+("dataset.content"), for the grant is for the version the consumer saw. What a job reads is read once,
+checked, and used from that same table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+from collections.abc import Callable
+
+import msgspec
+import pyarrow as pa
+
+from compute.data.commitment import SALT_KEY_BYTES, Commitment, commit, matches
+from compute.data.source import Source
+from compute.errors import BadInput, ComputeError, Refused
+from compute.keys.keystore import KeyStore
+from compute.keys.signer import NodeSigner
+from compute.node.config import DatasetSettings, NodeConfig
+from compute.node.store import Store
+from compute.wire import canonical, structs
+from compute.wire.canonical import from_hex, to_hex
+from compute.wire.messages import DatasetManifest
+from contracts.eip712 import Domain
+from contracts.errors import ContractError
+
+log = logging.getLogger(__name__)
+
+_SALT_KIND = "dataset-salt"
+_SERVICE = b"liutong/commitment/service/v1\x00"
+
+
+class Datasets:
+    """Published versions and their rows. Blocking and thread-safe: call from worker threads."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        store: Store,
+        keys: KeyStore,
+        signer: NodeSigner,
+        domain: Callable[[str], Domain],
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._keys = keys
+        self._signer = signer
+        self._domain = domain
+        self._publishing = threading.Lock()
+
+    def published(self, dataset: str) -> DatasetManifest | None:
+        """The newest published version; None if there is none or the dataset is not configured (any more)."""
+        if self._config.find_dataset(dataset) is None:
+            return None
+        with self._store.transaction() as db:
+            row = db.execute(
+                "SELECT manifest FROM versions WHERE dataset = ? ORDER BY version DESC LIMIT 1", (dataset,)
+            ).fetchone()
+        return msgspec.json.decode(row["manifest"], type=DatasetManifest) if row else None
+
+    def manifests(self) -> list[DatasetManifest]:
+        """The newest version of each configured dataset, in the order of the configuration."""
+        found = (self.published(settings.id) for settings in self._config.dataset)
+        return [manifest for manifest in found if manifest is not None]
+
+    def publish(self, dataset: str) -> DatasetManifest:
+        """Publish what the source holds now as the next version; the newest one if nothing changed.
+
+        Raises BadInput for an unknown dataset, DataError if the source cannot be read, ChainUnreachable if
+        the node has never seen the chain it signs for.
+        """
+        settings = self._config.find_dataset(dataset)
+        if settings is None:
+            raise BadInput(f"node.toml declares no dataset {dataset}")
+        with self._publishing:
+            latest = self.published(dataset)
+            if latest is not None and self._unchanged(settings, latest):
+                return latest
+            version = latest.version + 1 if latest else 1
+            commitment = self._commit(settings, version)
+            unsigned = DatasetManifest(
+                dataset=settings.id,
+                provider=self._config.party,
+                version=version,
+                kind=settings.kind,
+                name=settings.name,
+                description=settings.description,
+                columns=settings.columns,
+                row_count=commitment.row_count,
+                commitment=to_hex(commitment.root),
+                schema_hash=to_hex(canonical.digest(settings.schema)),
+                signature="0x" + "00" * 65,
+                operations=settings.ceiling.operations,
+            )
+            signature = self._signer.sign(self._domain("DatasetRegistry"), structs.dataset_version(unsigned))
+            manifest = msgspec.structs.replace(unsigned, signature=to_hex(signature))
+            with self._store.transaction() as db:
+                db.execute(
+                    "INSERT INTO versions VALUES (?, ?, ?)",
+                    (settings.id, version, msgspec.json.encode(manifest)),
+                )
+            log.info("published %s version %d with %d rows", settings.name, version, manifest.row_count)
+            return manifest
+
+    def publish_missing(self) -> bool:
+        """Publish version 1 of every dataset that has none; False if some could not be (the log says why)."""
+        complete = True
+        for settings in self._config.dataset:
+            if self.published(settings.id) is None:
+                try:
+                    self.publish(settings.id)
+                except (ComputeError, ContractError) as error:
+                    log.error("dataset %s cannot be published: %s", settings.name, error)
+                    complete = False
+        return complete
+
+    def load(self, settings: DatasetSettings, commitment: str) -> pa.Table:
+        """All rows of the published version with this commitment.
+
+        Raises Refused ("dataset.content") if the source no longer holds them, DataError if it cannot be read.
+        """
+        manifest = self.published(settings.id)
+        if manifest is None or manifest.commitment != commitment:
+            raise Refused(
+                "dataset.version", "the version was replaced meanwhile", remedy="pin the newest one"
+            )
+        table = self._source(settings).read()
+        if not matches(table, self._salt(settings.id, manifest.version), from_hex(commitment)):
+            raise Refused(
+                "dataset.content",
+                "the dataset's source no longer holds the rows that were registered",
+                remedy="the provider restores them, or publishes and registers a new version",
+            )
+        return table
+
+    def _unchanged(self, settings: DatasetSettings, latest: DatasetManifest) -> bool:
+        if to_hex(canonical.digest(settings.schema)) != latest.schema_hash:
+            return False
+        if settings.kind == "service":
+            return True
+        salt = self._salt(settings.id, latest.version)
+        return matches(self._source(settings).read(), salt, from_hex(latest.commitment))
+
+    def _commit(self, settings: DatasetSettings, version: int) -> Commitment:
+        if settings.kind == "service":
+            described = canonical.digest(settings.schema)
+            return Commitment(hashlib.sha256(_SERVICE + from_hex(settings.id) + described).digest(), 0)
+        table = self._source(settings).read()
+        name = _salt_name(settings.id, version)
+        # A publication that was cut short left its salt behind: it is as good as a new one.
+        if not any(entry.name == name for entry in self._keys.names()):
+            self._keys.put(name, os.urandom(SALT_KEY_BYTES), _SALT_KIND)
+        return commit(table, self._keys.get(name, _SALT_KIND))
+
+    def _salt(self, dataset: str, version: int) -> bytes:
+        return self._keys.get(_salt_name(dataset, version), _SALT_KIND)
+
+    def _source(self, settings: DatasetSettings) -> Source:
+        if settings.source is None:
+            raise BadInput(f"{settings.name} is a service: it has no rows")
+        return Source(settings.source, self._config.home)
+
+
+def _salt_name(dataset: str, version: int) -> str:
+    # A new salt per version: equal rows of two versions must not show as equal digests.
+    return f"salt:{dataset}:{version}"

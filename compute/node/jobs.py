@@ -1,0 +1,359 @@
+"""Jobs of this node: admission, cancel, recovery, and the one place that writes how a job ended.
+
+    submitted ──admit──▶ accepted ──▶ running ──▶ completed | failed | cancelled | expired | refused
+        └────refused (receipt)
+
+A submission that is not the consumer's own word (wrong hash, wrong signature) gets a refusal receipt that
+settles nothing and leaves the job it names untouched: else anyone in between could kill a job by
+garbling it. A refusal of the consumer's own request settles its reservation with zero units.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+
+from compute.data.results import ResultStore
+from compute.errors import ComputeError, JobCancelled, Refused
+from compute.keys import sealing
+from compute.node import policy
+from compute.node.config import NodeConfig
+from compute.node.datasets import Datasets
+from compute.node.ledger import Ledger
+from compute.node.meter import Meter
+from compute.node.policy import Admission, ChainView
+from compute.node.receipts import ZERO32, Draft, ReceiptSigner, short
+from compute.node.running import Active, Done, Ended, NodeStopped, Runner
+from compute.node.sessions import Sessions
+from compute.node.store import Ending, JobRow, Store
+from compute.wire import canonical
+from compute.wire.binding import result_context
+from compute.wire.canonical import from_hex
+from compute.wire.messages import JobStatus, JobSubmission, ReceiptDetail
+from contracts.records import ReservationState
+
+log = logging.getLogger(__name__)
+
+SESSION_KIND = "eaas"
+_NO_GRANT = "0x" + "00" * 32
+
+
+class NodeBusy(ComputeError):
+    """As many jobs run as the node's limits allow, or it is stopping: nothing happened, try again later."""
+
+    code = "node.busy"
+
+
+class Jobs:
+    """All jobs of the node; one event loop uses it. `attach` gives it its runner."""
+
+    def __init__(
+        self,
+        *,
+        config: NodeConfig,
+        store: Store,
+        ledger: Ledger,
+        datasets: Datasets,
+        results: ResultStore,
+        sessions: Sessions,
+        receipts: Callable[[], ReceiptSigner],
+        withdrawn: Callable[[str], bool],
+        clock: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._ledger = ledger
+        self._datasets = datasets
+        self._results = results
+        self._sessions = sessions
+        self._receipts = receipts
+        self._withdrawn = withdrawn
+        self._clock = clock
+        self._active: dict[str, Active] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._runner: Runner | None = None
+
+    def attach(self, runner: Runner) -> None:
+        """Give it the runner, which needs `advance` and `finish` of this object."""
+        self._runner = runner
+
+    @property
+    def running(self) -> int:
+        """How many jobs run now."""
+        return len(self._active)
+
+    def is_over(self, job: str) -> bool:
+        """Whether peers of this job need not wait for us any more."""
+        row = self._store.job(job)
+        return row is not None and row.final
+
+    def active(self, job: str) -> Active | None:
+        """The running job, for sessions."""
+        return self._active.get(job)
+
+    async def submit(self, submission: JobSubmission) -> JobStatus:
+        """Take part in a job, or refuse it with a receipt. Repeating a submission gives its status.
+
+        Raises NodeBusy, NotFinal, or ChainUnreachable: then nothing happened.
+        """
+        runner = self._require_runner()
+        request = submission.request
+        # The domain may be remembered; a new job needs the chain itself.
+        domain = await runner.in_thread(self._ledger.domain, "UsageLedger")
+        try:
+            signer = policy.authenticate(submission, domain)
+        except Refused as refusal:
+            return await self._refuse_attempt(submission, refusal)
+        known = self._store.job(request.job)
+        if known is not None:
+            return known.status
+        if self._stopping or self.running >= self._config.limits.max_running_jobs:
+            raise NodeBusy("the node runs as many jobs as it may: try again later")
+        view = await runner.in_thread(self._ledger.view, submission)
+        try:
+            policy.identify(view.consumer, signer)
+        except Refused as refusal:
+            return await self._refuse_attempt(submission, refusal)
+        row = self._row(submission, view)
+        now = max(int(self._clock()), view.block.timestamp)
+        published = self._datasets.published(_dataset_of(submission, self._config.party))
+        withdrawn = self._withdrawn(row.grant)
+        try:
+            admission = policy.admit(
+                submission, signer, view, self._config, published, now, withdrawn=withdrawn
+            )
+        except Refused as refusal:
+            return await self._refuse(submission, row, refusal)
+        if self._store.add_job(row):
+            self._start(row, submission, admission)
+        return self.status(row.job)
+
+    def status(self, job: str) -> JobStatus:
+        """A job that is known here."""
+        row = self._store.job(job)
+        if row is None:
+            raise ComputeError("the job is not known here")
+        return row.status
+
+    async def cancel(self, job: str) -> JobStatus:
+        """End a job; a final job stays as it is."""
+        active = self._active.get(job)
+        if active is not None:
+            active.end(JobCancelled("the job was cancelled by its consumer or the portal"))
+            while job in self._active:
+                await asyncio.sleep(0.02)
+        return self.status(job)
+
+    def stop_grant(self, grant: str) -> None:
+        """End what runs under a grant that this node just revoked."""
+        for active in self._active.values():
+            if active.row.grant == grant:
+                active.end(Refused("grant.revoked", "the grant was revoked", remedy="ask for a new grant"))
+
+    async def recover(self) -> None:
+        """At start: sessions go on, whatever else was running has failed and gets its receipt."""
+        runner = self._require_runner()
+        for row in self._store.open_jobs():
+            submission = canonical.decode(JobSubmission, row.submission)
+            active = self._activate(row, submission)
+            if row.kind == SESSION_KIND and self._sessions.resume(active):
+                self._spawn(runner.drive(active, self._sessions.serve, self._sessions.used))
+            else:
+                cause = NodeStopped("the node was stopped while the job ran: run it again")
+                ending = Ending("failed", cause.code, message=cause.message)
+                await self.finish(active, Ended(ending, 0))
+
+    async def shut_down(self) -> None:
+        """End all jobs but sessions, each with its receipt."""
+        self._stopping = True
+        for active in list(self._active.values()):
+            if active.row.kind != SESSION_KIND:
+                active.end(NodeStopped("the node was stopped while the job ran: run it again"))
+        waiting = [task for task in self._tasks if not task.done()]
+        if waiting:
+            await asyncio.wait(waiting, timeout=5)
+        for task in self._tasks:
+            task.cancel()
+
+    def advance(self, job: str, phase: str, done: int, total: int) -> None:
+        """Note progress in the job's timeline."""
+        self._store.advance(job, int(self._clock() * 1000), phase, done=done, total=total)
+
+    async def finish(self, active: Active, ended: Ended) -> None:
+        """Write an ending: sealed result, own rows, state and receipt. Never leaves a job open."""
+        runner = self._require_runner()
+        try:
+            await runner.in_thread(self._write, active, ended)
+        except Exception:
+            # The disk is full, or the result cannot be sealed: the job must still end, without releasing.
+            log.exception("job %s: its ending could not be written", active.row.job)
+            ending = Ending("failed", "node.internal", message="the node could not store the job's ending")
+            units = ended.units if ended.ending.state != "completed" else 0
+            await runner.in_thread(self._write, active, Ended(ending, units, ended.transcript))
+        finally:
+            self._active.pop(active.row.job, None)
+
+    def _write(self, active: Active, ended: Ended) -> None:
+        row, submission = active.row, active.submission
+        sealed = None
+        if ended.payload is not None:
+            context = result_context(from_hex(row.job), row.role)
+            sealed = sealing.seal(from_hex(submission.spec.result_key), ended.payload, context)
+        if ended.rows is not None:
+            self._results.put(row.job, row.role, ended.rows)
+        at_ms = int(self._clock() * 1000)
+        draft = self._draft(row, submission, ended, at_ms // 1000)
+        self._store.finish(row.job, at_ms, ended.ending, self._receipts().write(draft), sealed)
+
+    def _draft(self, row: JobRow, submission: JobSubmission, ended: Ended, issued_at: int) -> Draft:
+        participant = next(
+            (item for item in submission.spec.participants if item.party == self._config.party), None
+        )
+        commitment = participant.commitment if participant is not None else None
+        outcome = ended.ending.state
+        if outcome == "accepted" or outcome == "running":
+            raise ComputeError("a receipt is for a final state")
+        return Draft(
+            job=from_hex(row.job),
+            grant=from_hex(row.grant),
+            spec_hash=from_hex(submission.request.spec_hash),
+            commitment=from_hex(commitment) if commitment else ZERO32,
+            transcript=ended.transcript,
+            units=ended.units,
+            outcome=outcome,
+            settles=row.settles,
+            issued_at=issued_at,
+            detail=ReceiptDetail(
+                kind=submission.spec.kind,
+                role=row.role,
+                purpose=submission.spec.purpose,
+                reason=ended.ending.reason,
+                rule=ended.ending.rule,
+                message=short(ended.ending.message),
+                metrics=dict(ended.metrics),
+            ),
+        )
+
+    def _row(self, submission: JobSubmission, view: ChainView | None) -> JobRow:
+        """The row of a new job. It settles if the chain holds an open reservation of our own grant for it."""
+        request, spec = submission.request, submission.spec
+        ours = next((p for p in spec.participants if p.party == self._config.party), None)
+        grant = (ours.grant if ours else None) or _NO_GRANT
+        line = next((line for line in request.lines if line.grant == grant), None)
+        record = view.grants.get(grant) if view else None
+        reservation = view.reservation if view else None
+        settles = (
+            record is not None
+            and record.provider == from_hex(self._config.party)
+            and reservation is not None
+            and reservation.state == ReservationState.OPEN
+            and reservation.spec_hash == from_hex(request.spec_hash)
+        )
+        return JobRow(
+            job=request.job,
+            consumer=request.consumer,
+            role=ours.role if ours else "",
+            kind=spec.kind,
+            grant=grant,
+            state="accepted",
+            phase="",
+            done=0,
+            total=0,
+            reason="",
+            rule="",
+            message="",
+            remedy="",
+            receipt=None,
+            submission=canonical.encode(submission),
+            units=line.units if line else 0,
+            settles=settles,
+            created_at=int(self._clock()),
+            deadline=request.deadline,
+            has_result=False,
+        )
+
+    async def _refuse(self, submission: JobSubmission, row: JobRow, refusal: Refused) -> JobStatus:
+        ending = Ending("refused", refusal.code, refusal.rule, short(refusal.message), refusal.remedy)
+        at_ms = int(self._clock() * 1000)
+        draft = self._draft(row, submission, Ended(ending, 0), at_ms // 1000)
+        writer = self._receipts().write(draft)
+        await self._require_runner().in_thread(self._store.add_refused, row, at_ms, ending, writer)
+        log.info("job %s refused: %s", row.job, refusal.rule)
+        return self.status(row.job)
+
+    async def _refuse_attempt(self, submission: JobSubmission, refusal: Refused) -> JobStatus:
+        """Refuse what is not the consumer's word; the same bytes again get the same answer."""
+        try:
+            attempt = hashlib.sha256(canonical.encode(submission)).hexdigest()
+        except ComputeError as error:
+            raise Refused("request.malformed", error.message, remedy="sign a request that fits") from error
+        row = self._row(submission, None)
+        known = self._store.refusal(row.job, attempt)
+        if known is not None:
+            return known
+        ending = Ending("refused", refusal.code, refusal.rule, short(refusal.message), refusal.remedy)
+        draft = self._draft(row, submission, Ended(ending, 0), int(self._clock()))
+        status = JobStatus(
+            job=row.job,
+            role=row.role,
+            state="refused",
+            phase="refused",
+            reason=refusal.code,
+            rule=refusal.rule,
+            message=ending.message,
+            remedy=refusal.remedy,
+        )
+        written = await self._require_runner().in_thread(
+            lambda: self._store.refuse(
+                status,
+                attempt,
+                row.consumer,
+                self._receipts().write(draft),
+                at_most=self._config.limits.max_refusals_per_job,
+            )
+        )
+        log.info("a submission for job %s refused: %s", row.job, refusal.rule)
+        return written or status
+
+    def _start(self, row: JobRow, submission: JobSubmission, admission: Admission) -> None:
+        runner = self._require_runner()
+        active = self._activate(row, submission)
+        if row.kind == SESSION_KIND:
+            self._sessions.open(active, admission)
+            self._spawn(runner.drive(active, self._sessions.serve, self._sessions.used))
+            return
+
+        async def work(active: Active) -> Done:
+            return await runner.protocol(active, admission)
+
+        self._spawn(runner.drive(active, work))
+
+    def _activate(self, row: JobRow, submission: JobSubmission) -> Active:
+        ours = next((p for p in submission.spec.participants if p.party == self._config.party), None)
+        active = Active(
+            row=row,
+            submission=submission,
+            dataset=(ours.dataset if ours else None) or _NO_GRANT,
+            commitment=(ours.commitment if ours else None) or _NO_GRANT,
+            meter=Meter(row.units),
+        )
+        self._active[row.job] = active
+        return active
+
+    def _spawn(self, coroutine: object) -> None:
+        task = asyncio.ensure_future(coroutine)  # type: ignore[call-overload]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _require_runner(self) -> Runner:
+        if self._runner is None:
+            raise ComputeError("the node is not started")
+        return self._runner
+
+
+def _dataset_of(submission: JobSubmission, party: str) -> str:
+    ours = next((p for p in submission.spec.participants if p.party == party), None)
+    return (ours.dataset if ours else None) or _NO_GRANT

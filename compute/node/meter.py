@@ -1,0 +1,49 @@
+"""What a job is charged.
+
+| the job ended | units charged |
+|---|---|
+| completed | what the protocol says it used, at most what was reserved |
+| refused, or failed by this node's own fault (restart, own error) | 0 |
+| otherwise, nothing sent to the consumer's own role yet, or it has none | 0 |
+| otherwise (cancelled, peer lost, garbage, deadline), messages were sent to its own role | all reserved |
+
+The last row is the fairness rule against a consumer that takes an answer and hangs up: what it was sent it
+may have learned. An EaaS session is charged its calls however it ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compute.errors import ComputeError
+from compute.wire.messages import JobState
+
+
+class MeterExceeded(ComputeError):
+    """A role claims to have used more than was reserved: nothing is released."""
+
+    code = "meter.exceeded"
+
+
+@dataclass
+class Meter:
+    """One job's meter. ``units`` is what the job may use at most; one task uses it."""
+
+    units: int
+    sent_to_consumer: int = 0
+
+    def note_sent_to_consumer(self) -> None:
+        """The consumer's own role was given a message."""
+        self.sent_to_consumer += 1
+
+    def completed(self, used: int) -> int:
+        """The charge of a completed job; raises MeterExceeded."""
+        if not 0 <= used <= self.units:
+            raise MeterExceeded(f"the protocol used {used} units and {self.units} were reserved")
+        return used
+
+    def ended_early(self, state: JobState, *, own_fault: bool) -> int:
+        """The charge of a job that did not complete."""
+        if state == "refused" or own_fault or not self.sent_to_consumer:
+            return 0
+        return self.units
