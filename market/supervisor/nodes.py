@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from market.supervisor import commands
 from market.supervisor.cast import DatasetPlan, PartyPlan
 from market.supervisor.layout import Layout, write_atomically
 
@@ -107,3 +109,81 @@ def _dataset(dataset_id: str, plan: DatasetPlan) -> list[str]:
 def _text(value: str) -> str:
     # JSON's escapes are a subset of those of a TOML basic string.
     return json.dumps(value, ensure_ascii=False)
+
+
+def ensure_identity(
+    layout: Layout,
+    party: PartyPlan,
+    *,
+    chain: dict[str, Any],
+    portal_address: str,
+    environment: Mapping[str, str],
+) -> dict[str, Any]:
+    """A party's keys and signed enrolment, made by the party's own tool if they are not there yet."""
+    folder = layout.node(party.key) if party.has_node else layout.member(party.key)
+    enrolment = folder / "enrolment.json"
+    if not enrolment.exists():
+        passphrase_file(folder)
+        make = _make_node if party.has_node else _make_member
+        make(layout, party, folder, chain, portal_address, environment)
+    document: dict[str, Any] = json.loads(enrolment.read_text())
+    return document
+
+
+def serve_command(layout: Layout, party: PartyPlan) -> list[str]:
+    """What starts the node of a party, after ``python``."""
+    return ["-m", "compute.node", "serve", "--config", str(layout.node(party.key) / "node.toml")]
+
+
+def _make_node(
+    layout: Layout,
+    party: PartyPlan,
+    folder: Path,
+    chain: dict[str, Any],
+    portal_address: str,
+    environment: Mapping[str, str],
+) -> None:
+    log = layout.log / f"{party.key}.setup.log"
+    party_file = folder / "party"
+    if not party_file.exists():
+        write_atomically(party_file, "0x" + secrets.token_hex(32))
+    config = folder / "node.toml"
+    party_id = party_file.read_text()
+    write_atomically(config, node_toml(layout, party, party_id, chain=chain, portal_address=portal_address))
+    if not (folder / "keys.sealed").exists():
+        commands.run(
+            ["-m", "compute.node", "init", "--config", str(config)],
+            environment,
+            f"making the keys of {party.name}",
+            log,
+        )
+    commands.run(
+        ["-m", "compute.node", "enrolment", "--config", str(config), "--out", str(folder / "enrolment.json")],
+        environment,
+        f"the enrolment of {party.name}",
+        log,
+    )
+
+
+def _make_member(
+    layout: Layout,
+    party: PartyPlan,
+    folder: Path,
+    chain: dict[str, Any],
+    portal_address: str,
+    environment: Mapping[str, str],
+) -> None:
+    verb = "enrolment" if (folder / "party.keys").exists() else "new"
+    enrolment = str(folder / "enrolment.json")
+    commands.run(
+        [
+            *("-m", "compute.cli", "keys", verb),
+            *("--key-file", str(folder / "party.keys"), "--passphrase-file", str(folder / "passphrase")),
+            *("--chain-rpc", chain["rpc_url"], "--address-book", chain["address_book"]),
+            *("--name", party.name),
+            *(("--enrolment", enrolment) if verb == "new" else (enrolment,)),
+        ],
+        environment,
+        f"making the keys of {party.name}",
+        layout.log / f"{party.key}.setup.log",
+    )
