@@ -32,7 +32,7 @@ def main(name: str, *, quick: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], ensure_ascii=False))
         return
-    table = Table(title=f"{name} ({'quick' if quick else 'full'})", caption=str(kept))
+    table = Table(title=f"{name} ({'quick' if quick else 'full'})")
     for heading in ("name", "size", "ours", "unit", "peer", "peer's", "ratio"):
         numeric = heading in {"size", "ours", "peer's", "ratio"}
         table.add_column(heading, justify="right" if numeric else "left", no_wrap=numeric)
@@ -46,7 +46,7 @@ def main(name: str, *, quick: bool, as_json: bool) -> None:
             _figure(row.peer_value),
             "" if row.ratio is None else f"{row.ratio:.2f}x",
         )
-    Console().print(table, f"What each figure includes: {kept.name}")
+    Console().print(table, f"What each figure includes stands in bench/results/{kept.name}")
 
 
 def _figure(value: float | None) -> str:
