@@ -94,7 +94,7 @@ def database(url: str) -> dict[str, object]:
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
             },
             # A file, not memory: tests use threads, and WAL should be what is tested.
-            "TEST": {"NAME": f"{path}.test"},
+            "TEST": {"NAME": f"{path}.test-{os.getpid()}"},
         }
     if parts.scheme in {"postgres", "postgresql"}:
         return {

@@ -100,12 +100,10 @@ class Projector:
         party.save(update_fields=["roles"])
 
     def _key_changed(self, args: Args, event: ChainEvent) -> None:
-        Party.objects.filter(pk=args["party"]).update(
-            key_index=args["index"],
-            address=args["key"],
-            box_key=args["boxKey"],
-            he_key_digest=args["heKeyDigest"],
-        )
+        party = _party(args["party"])  # the first key's event precedes the enrolment's
+        party.key_index, party.address = args["index"], args["key"]
+        party.box_key, party.he_key_digest = args["boxKey"], args["heKeyDigest"]
+        party.save(update_fields=["key_index", "address", "box_key", "he_key_digest"])
 
     def _suspension(self, args: Args, event: ChainEvent) -> None:
         # Several may suspend; the party is free when everyone who did has lifted it.
@@ -152,19 +150,20 @@ class Projector:
     # ---- grants ---------------------------------------------------------------------------------------
 
     def _grant_activated(self, args: Args, event: ChainEvent) -> None:
+        terms = args["terms"]
         grant = Grant.objects.filter(grant_id=args["grant"]).first() or Grant(grant_id=args["grant"])
         # A row that a reorganisation or a refusal left behind is overruled by the chain.
         grant.provider = _party(args["provider"])
         grant.consumer = _party(args["consumer"])
         grant.dataset = Dataset.objects.get_or_create(
-            dataset_id=args["dataset"],
-            defaults={"provider": grant.provider, "name": _short(args["dataset"])},
+            dataset_id=terms["dataset"],
+            defaults={"provider": grant.provider, "name": _short(terms["dataset"])},
         )[0]
-        grant.terms_hash = args["termsHash"]
-        grant.operations = operation_names(args["operations"])
-        grant.quota = args["quota"]
-        grant.epsilon_micro = args["epsilonMicro"]
-        grant.not_before, grant.expiry = args["notBefore"], args["expiry"]
+        grant.terms_hash = terms["termsHash"]
+        grant.operations = operation_names(terms["operations"])
+        grant.quota = terms["quota"]
+        grant.epsilon_micro = terms["epsilonMicro"]
+        grant.not_before, grant.expiry = terms["notBefore"], terms["expiry"]
         grant.state, grant.refusal = Grant.State.ACTIVE, None
         grant.block_number, grant.tx_hash = event.block_number, event.tx_hash
         grant.save()
