@@ -24,9 +24,9 @@ def read(path: Path, columns: Sequence[ColumnConfig]) -> pa.Table:
             for batch in file.iter_batches(_BATCH_ROWS, columns=[column.name for column in columns]):
                 batches.append(typed_batch(path.name, batch, columns, schema, rows))
                 rows += batch.num_rows
-    except (pa.ArrowException, OSError, EOFError) as error:
-        # Arrow's own words may repeat bytes of the file.
-        raise DataError(f"{path.name} is not a readable Parquet file", file=path.name) from error
+    except (pa.ArrowException, OSError, EOFError):
+        # Arrow's own words may repeat bytes of the file: they must not reach a log.
+        raise DataError(f"{path.name} is not a readable Parquet file", file=path.name) from None
     return pa.Table.from_batches(batches, schema=schema)
 
 
