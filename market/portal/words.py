@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from django.utils.functional import Promise
+from django.utils.translation import gettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext, pgettext_lazy
 
 Word = str | Promise
 
@@ -53,6 +53,11 @@ STATES: dict[str, tuple[str, Word]] = {
     "anchored": (ACTIVE, pgettext_lazy("state", "Anchored")),
     "committed": (ACTIVE, pgettext_lazy("state", "Anchored")),
     "unsettled": (WAITING, pgettext_lazy("state", "Unsettled")),
+    "held": (WAITING, pgettext_lazy("state", "Held")),
+    "released": (REVOKED, pgettext_lazy("state", "Released")),
+    "waiting": (WAITING, pgettext_lazy("state", "Waiting")),
+    "working": (ACTIVE, pgettext_lazy("state", "Working")),
+    "silent": (REFUSED, pgettext_lazy("state", "Silent")),
     "reachable": (ACTIVE, pgettext_lazy("state", "Reachable")),
     "unreachable": (REFUSED, pgettext_lazy("state", "Unreachable")),
     "unknown": (PLAIN, pgettext_lazy("state", "Unknown")),
@@ -103,31 +108,38 @@ DATASET_KINDS: dict[str, Word] = {"table": _("Table"), "service": _("Service")}
 
 # Phases of a job at a node. Protocols keep these names stable; `words.phase` shows an unknown one as it is.
 PHASES: dict[str, Word] = {
-    "accepted": _("Accepted the request"),
-    "queued": _("Waiting for a free worker"),
-    "policy": _("Checked the grant on chain"),
-    "checked": _("Checked the grant on chain"),
-    "check": _("Checked the grant on chain"),
-    "data": _("Read its rows"),
-    "reading": _("Read its rows"),
-    "read": _("Read its rows"),
-    "commitment": _("Compared the rows with the registered version"),
-    "connect": _("Connected to the peer"),
-    "connecting": _("Connecting to the peer"),
-    "connected": _("Connected to the peer"),
-    "handshake": _("Proved its key to the peer"),
-    "protocol": _("Computing under encryption"),
-    "running": _("Computing under encryption"),
-    "release": _("Checked the grant again before release"),
-    "seal": _("Sealed the result to the consumer"),
-    "sealed": _("Sealed the result to the consumer"),
-    "receipt": _("Signed the receipt"),
-    "receipted": _("Signed the receipt"),
-    "completed": _("Completed"),
+    # the portal's own lines
+    "submitted": _("Order received"),
+    "reserved": _("Uses reserved on chain"),
+    "running": _("Nodes at work"),
+    "receipted": _("All nodes signed receipts"),
+    "settled": _("Settled on chain"),
+    "cancel requested": _("Cancellation asked for"),
+    # a node's lines
+    "accepted": _("Checked the grant, accepted"),
+    "waiting": _("Waiting for a free worker"),
+    "reading": _("Read and verified its rows"),
+    "connecting": _("Met the other parties"),
+    "open": _("Serves calls"),
+    "awaiting_chain": _("Waits for the chain before release"),
+    "completed": _("Checked the grant again, completed"),
     "refused": _("Refused"),
     "failed": _("Failed"),
     "cancelled": _("Cancelled"),
     "expired": _("Expired"),
+    # protocols
+    "psi.blind": _("Blinds its keys"),
+    "psi.hash": _("Hashes its keys to the curve"),
+    "psi.exchange": _("Exchanges blinded keys"),
+    "psi.match": _("Compares blinded keys"),
+    "stats.blind": _("Blinds its keys"),
+    "stats.encrypt": _("Encrypts values"),
+    "stats.sum": _("Adds up under encryption"),
+    "pir.encode": _("Encodes its records"),
+    "pir.hint": _("Sends the hint"),
+    "pir.query": _("Asks without telling"),
+    "pir.answer": _("Answers without learning"),
+    "fl.round": _("Rounds with masked updates"),
 }
 
 OUTCOMES: dict[str, Word] = {
@@ -177,3 +189,232 @@ def list_separators() -> tuple[str, str]:
     # Translators: before the last item of a list, with its spaces.
     last = pgettext("list", " and ")
     return separator, last
+
+
+# What the portal's workers put on chain.
+PURPOSES: dict[str, Word] = {
+    "enrol": _("enrol a party"),
+    "rotate": _("rotate a key"),
+    "suspend": _("suspend a party"),
+    "reinstate": _("reinstate a party"),
+    "register": _("register a dataset version"),
+    "freeze": _("freeze a dataset"),
+    "unfreeze": _("unfreeze a dataset"),
+    "activate": _("activate a grant"),
+    "revoke": _("revoke a grant"),
+    "reserve": _("reserve uses for a job"),
+    "commit": _("anchor receipts"),
+    "release": _("release a reservation"),
+}
+
+# Acts of the audit log, events of the chain, kinds of difference: shown as their code if unknown.
+VERBS: dict[str, Word] = {
+    "party.proposed": _("proposed a party"),
+    "party.described": _("described a party"),
+    "login.created": _("made a login"),
+    "api_key.created": _("made an API key"),
+    "api_key.revoked": _("revoked an API key"),
+    "dataset.proposed": _("proposed a dataset version"),
+    "dataset.freeze.requested": _("asked for a freeze"),
+    "dataset.unfreeze.requested": _("asked to lift a freeze"),
+    "offer.published": _("published an offer"),
+    "offer.closed": _("closed an offer"),
+    "grant.requested": _("applied for a grant"),
+    "grant.approved": _("approved a grant"),
+    "grant.declined": _("declined a grant"),
+    "grant.signed": _("got a grant signed"),
+    "grant.refused": _("recorded a refusal of a grant"),
+    "grant.revocation.requested": _("asked to revoke a grant"),
+    "job.drafted": _("prepared a job"),
+    "job.submitted": _("submitted a job"),
+    "job.cancel.requested": _("asked to cancel a job"),
+    "job.part.refused": _("recorded a node's refusal"),
+    "job.result.kept": _("kept a sealed result"),
+    "receipt.recorded": _("recorded a receipt"),
+    "index.rebuilt": _("rebuilt the tables from the chain"),
+    "party.created": _("created a party"),
+    "reconciled": _("reconciled chain, portal and nodes"),
+    "audit.read": _("read the audit log"),
+    "audit.exported": _("exported the audit log"),
+    "audit.timeline.read": _("read a timeline"),
+    "evidence.collected": _("fetched evidence"),
+}
+
+# Titles for the stable codes of errors; the message beside it carries the particulars.
+ERRORS: dict[str, Word] = {
+    "request.invalid": _("A field does not fit"),
+    "auth.scope_missing": _("Your role may not do that"),
+    "object.wrong_state": _("Its state does not allow that"),
+    "offer.closed": _("The offer is closed"),
+    "offer.outside_policy": _("This goes beyond what the offer allows"),
+    "signature.invalid": _("The signature is not by the party's active key"),
+    "job.exists": _("This signed request was used before"),
+    "job.rejected": _("The job request does not hold together"),
+    "chain.unreachable": _("The chain does not answer; try again later"),
+    "node.unreachable": _("The party's node does not answer; try again later"),
+    "node.refused": _("The party's node refused"),
+    "node.restarted": _("The node was restarted in the middle of the job"),
+    "audit.unavailable": _("It could not be recorded, so it did not happen"),
+    "config.key_missing": _("A key file is not configured"),
+    "policy.refused": _("The node's policy does not allow it"),
+    "protocol.cohort_too_small": _("A group is smaller than the floor of the grant"),
+    "protocol.abort": _("The protocol stopped: a peer or an input broke a rule"),
+    "wire.peer_lost": _("The peer went silent"),
+    "wire.peer_refused": _("The peer does not take part"),
+    "wire.handshake_failed": _("The peer could not prove its key"),
+    "wire.bad_message": _("The peer sent something that does not decode"),
+    "data.invalid": _("The data source cannot be read as declared"),
+    "input.invalid": _("A value cannot be used"),
+    "job.cancelled": _("The job was cancelled"),
+    "grant.ended": _("The grant ended while the job ran"),
+    "meter.exceeded": _("More was used than was reserved"),
+    "eaas.closed": _("The session is closed"),
+    "node.busy": _("The node has too much to do; try again later"),
+    "peer.not_ready": _("The peer is not ready for this job"),
+    "peer.ended": _("The peer has ended its part"),
+    "evidence.invalid": _("The evidence does not hold"),
+    "job.expired": _("The deadline passed before the job ended"),
+    "chain.reverted": _("The chain refused the transaction"),
+}
+
+# Rules of the node's policy and of the contracts, as a refusal names them.
+RULES: dict[str, Word] = {
+    "grant.missing": _("a role that reads data needs a grant"),
+    "grant.unknown": _("the grant must be on chain"),
+    "grant.consumer": _("the grant must be the consumer's"),
+    "grant.provider": _("the grant must be this node's"),
+    "grant.dataset": _("the grant must be for this dataset"),
+    "grant.terms": _("the terms must be the ones that were signed"),
+    "grant.not_started": _("the grant must have begun"),
+    "grant.expired": _("the grant must not be expired"),
+    "grant.revoked": _("the grant must not be revoked"),
+    "consumer.unknown": _("the consumer must be enrolled"),
+    "consumer.role": _("the party must be a consumer"),
+    "consumer.suspended": _("the consumer must not be suspended"),
+    "node.suspended": _("the provider must not be suspended"),
+    "dataset.unknown": _("the node must hold the dataset"),
+    "dataset.owner": _("the dataset must be this node's"),
+    "dataset.frozen": _("the dataset must not be frozen"),
+    "dataset.version": _("the rows must be those of the registered version"),
+    "operation": _("the operation must be granted"),
+    "operations": _("the operations must be granted"),
+    "purpose": _("the purpose must be the granted one"),
+    "columns": _("the columns must be granted"),
+    "columns.grade": _("columns of grade L4 are never used"),
+    "columns.unknown": _("the columns must exist"),
+    "ceiling.operations": _("the operations must be within the node's own ceiling"),
+    "ceiling.purposes": _("the purpose must be within the node's own ceiling"),
+    "ceiling.columns": _("the columns must be within the node's own ceiling"),
+    "cohort": _("groups must reach the floor"),
+    "quota": _("the quota must cover the use"),
+    "epsilon": _("the ε budget must cover the use"),
+    "units": _("the reservation must cover the units"),
+    "reservation": _("the chain must hold a reservation for the job"),
+    "request.job": _("the job's id must be that of its request"),
+    "request.consumer": _("the consumer must have ordered it"),
+    "request.signature": _("the consumer's active key must have signed"),
+    "request.deadline": _("the deadline must not have passed"),
+    "request.replayed": _("a signed request is good for one job"),
+    "request.malformed": _("the request must be well formed"),
+    "request.unknown": _("the request must be known"),
+    "replay": _("a signed request is good for one job"),
+    "spec.hash": _("the order must be the signed one"),
+    "spec.kind": _("the kind of job must be known"),
+    "spec.params": _("the parameters must fit the kind"),
+    "spec.roles": _("the roles must fit the kind"),
+    "spec.participants": _("a node takes one role of a job"),
+    "spec.peers": _("peer addresses must fit the roles"),
+    "signature": _("the consumer's active key must have signed"),
+    "expiry": _("the time must be within the offer"),
+    "deadline": _("the deadline must not have passed"),
+}
+
+
+def error(code: str) -> str:
+    return str(ERRORS.get(code, code))
+
+
+def rule(code: str) -> str:
+    return str(RULES.get(code, code))
+
+
+def purpose(code: str) -> str:
+    return str(PURPOSES.get(code, code))
+
+
+def verb(code: str) -> str:
+    """An act of the audit log; what the outbox did is told through its purpose."""
+    if code.startswith("chain."):
+        return f"{purpose(code.split('.')[1])} ({code.rpartition('.')[2]})"
+    return str(VERBS.get(code, code))
+
+
+# Roles of job kinds; p1…pN are told by their number.
+JOB_ROLES: dict[str, Word] = {
+    "left": _("left side"),
+    "right": _("right side"),
+    "values": _("holds the values"),
+    "members": _("holds the members"),
+    "server": _("answers queries"),
+    "client": _("asks"),
+    "coordinator": _("adds up masked updates"),
+    "service": _("serves calls"),
+}
+
+
+def job_role(code: str) -> str:
+    if code[:1] == "p" and code[1:].isdigit():
+        return gettext("party {n}").format(n=code[1:])
+    return str(JOB_ROLES.get(code, code))
+
+
+# What the contracts emit, as the index stores it.
+CHAIN_EVENTS: dict[str, Word] = {
+    "PartyEnrolled": _("Party enrolled"),
+    "RolesAdded": _("Roles added"),
+    "KeyChanged": _("Key taken into use"),
+    "SuspensionLaid": _("Party suspended"),
+    "SuspensionLifted": _("Suspension lifted"),
+    "DatasetRegistered": _("Dataset version registered"),
+    "FreezeLaid": _("Dataset frozen"),
+    "FreezeLifted": _("Freeze lifted"),
+    "GrantActivated": _("Grant activated"),
+    "GrantWithdrawn": _("Grant revoked"),
+    "JobReserved": _("Job admitted"),
+    "LineReserved": _("Uses reserved"),
+    "LineSettled": _("Uses settled"),
+    "LineReleased": _("Reservation released"),
+    "BatchAnchored": _("Batch of receipts anchored"),
+    "ReceiptAnchored": _("Receipt anchored"),
+    "ReceiptUnsettled": _("Receipt anchored without settling"),
+}
+
+
+def chain_event(code: str) -> str:
+    return str(CHAIN_EVENTS.get(code, code))
+
+
+# Public quantities that metering rests on.
+METRICS: dict[str, Word] = {
+    "bytes_in": _("bytes received"),
+    "bytes_out": _("bytes sent"),
+    "bytes_to_consumer": _("bytes sent to the consumer"),
+    "rounds": _("rounds"),
+    "elements": _("elements"),
+    "keys": _("distinct keys"),
+    "peer_keys": _("distinct keys of the peer"),
+    "matches": _("matches"),
+    "queries": _("queries"),
+    "records": _("records"),
+    "calls": _("calls"),
+    "groups": _("groups"),
+    "groups_suppressed": _("groups suppressed"),
+    "rows": _("rows"),
+    "rows_skipped": _("rows without a value"),
+    "rows_without_key": _("rows without a key"),
+    "repeated_keys": _("repeated keys"),
+}
+
+
+def metric(code: str) -> str:
+    return str(METRICS.get(code, code))

@@ -10,6 +10,7 @@ from typing import Any
 
 from django import template
 from django.templatetags.static import static
+from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -49,9 +50,9 @@ def short(value: object) -> str:
 
 
 @register.inclusion_tag("portal/parts/seal.html", takes_context=True)
-def seal(context: dict[str, Any], block: int | None) -> dict[str, Any]:
+def seal(context: dict[str, Any], block: object) -> dict[str, Any]:
     """The mark of a fact that came from the chain; nothing for a fact that did not."""
-    if block is None:
+    if not isinstance(block, int):  # a template gives "" for what is missing on the way
         return {"block": None}
     head = context.get("chain_head")
     depth = max(0, head - block) if head is not None else None
@@ -205,3 +206,97 @@ def _datetime(value: object) -> datetime | None:
     if isinstance(value, int) and value > 0:
         return datetime.fromtimestamp(value / 1000 if value > 100_000_000_000 else value, UTC)
     return None
+
+
+@register.filter
+def error_word(code: str) -> str:
+    return words.error(code)
+
+
+@register.filter
+def rule_word(code: str) -> str:
+    return words.rule(code)
+
+
+@register.inclusion_tag("portal/parts/problem.html")
+def problem(value: Any) -> dict[str, Any]:
+    """Who refused, which rule, and what would make it pass: from a `MarketError` or a stored reason."""
+    if isinstance(value, dict):
+        read = value.get
+    else:
+
+        def read(name: str, default: str = "") -> Any:
+            return getattr(value, name, default)
+
+    code, message = str(read("code", "") or ""), str(read("message", "") or "")
+    title = words.error(code) if code else message
+    return {
+        "title": title,
+        "message": message if message != title else "",
+        "rule": read("rule", ""),
+        "remedy": read("remedy", ""),
+        "code": code,
+    }
+
+
+@register.simple_tag
+def party_link(party: Any) -> SafeString:
+    """A party's name, linked to its page."""
+    return format_html('<a href="{}">{}</a>', reverse("party", args=[party.party_id]), party.display_name)
+
+
+@register.inclusion_tag("portal/parts/learns.html")
+def learns(codes: Iterable[str], cohort: int) -> dict[str, Any]:
+    """What the consumer could learn under these operations."""
+    return {"items": sentences.learns(codes, cohort)}
+
+
+@register.filter
+def verb_word(code: str) -> str:
+    return words.verb(code)
+
+
+@register.filter
+def purpose_word(code: str) -> str:
+    return words.purpose(code)
+
+
+@register.filter
+def job_role_word(code: str) -> str:
+    return words.job_role(code)
+
+
+@register.filter(name="words")
+def split_words(text: str) -> list[str]:
+    """A template's list of names: ``{% for name in "a b"|words %}``."""
+    return text.split()
+
+
+@register.filter
+def field(form: Any, name: str) -> Any:
+    """A form's field by name, or None if this form has none of that name."""
+    return form[name] if name in form.fields else None
+
+
+@register.filter
+def most_cost(grant: Grant) -> int:
+    """Credits if the whole quota is used."""
+    return grant.quota * grant.price_credits
+
+
+@register.filter
+def event_word(code: str) -> str:
+    return words.chain_event(code)
+
+
+@register.filter
+def metric_word(code: str) -> str:
+    return words.metric(code)
+
+
+@register.filter
+def side(value: object) -> str:
+    """One side's value of a difference: a digest short, nothing as a dash."""
+    if value is None or value == "":
+        return "–"
+    return short(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

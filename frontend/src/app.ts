@@ -1,0 +1,16 @@
+// Every island enhances markup that works without it. None makes markup from strings of the server's data.
+import { startAutosubmit, startConfirm, startMenu } from "./islands/controls";
+import { startCirculation } from "./islands/circulation";
+import { startCopy } from "./islands/copy";
+import { startLive } from "./islands/live";
+import { startRows } from "./islands/rows";
+import { startSentence } from "./islands/sentence";
+
+startMenu();
+startCopy(document);
+startAutosubmit();
+startConfirm();
+startRows();
+startSentence();
+startCirculation();
+startLive();

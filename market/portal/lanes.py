@@ -1,0 +1,78 @@
+"""A job as a timeline by party: what each has done, does now, and still has to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from market.jobs.models import Job, JobEvent, JobPart
+from market.ledger.models import Receipt
+
+DONE, NOW, STOPPED, TODO = "done", "now", "stopped", "todo"
+ICONS = {DONE: "done", NOW: "clock", STOPPED: "stop", TODO: "ring"}
+
+_ENDED_BADLY = ("refused", "failed", "cancelled", "expired")
+# Repeated lines of one phase are its progress; more than this many phases are cut from the middle.
+_MAX_STEPS = 40
+
+
+@dataclass
+class Step:
+    """One line of a lane."""
+
+    phase: str
+    status: str
+    at_ms: int = 0
+    message: str = ""
+    done: int = 0
+    total: int = 0
+
+    @property
+    def icon(self) -> str:
+        return ICONS[self.status]
+
+
+@dataclass
+class Lane:
+    """One party's share: its role, state, steps and receipt. ``party`` is None for the portal's own lane."""
+
+    role: str
+    party: Any
+    state: str
+    steps: list[Step] = field(default_factory=list)
+    part: JobPart | None = None
+    receipt: Receipt | None = None
+
+
+def lanes(job: Job) -> list[Lane]:
+    """The market's lane first (order, reservation, settlement), then one per role."""
+    by_role: dict[str, list[JobEvent]] = {}
+    for event in job.events.all():
+        by_role.setdefault(event.role, []).append(event)
+    receipts = {receipt.digest: receipt for receipt in Receipt.objects.filter(job_id=job.job_id)}
+    made = [Lane("", None, job.state, _steps(by_role.get("", []), job.state))]
+    for part in job.parts.select_related("party", "grant__dataset"):
+        # The consumer's own role has no node that reports: its state is the job's.
+        state = part.node_state if part.runs_at_node else job.state
+        lane = Lane(part.role, part.party, state, _steps(by_role.get(part.role, []), state), part)
+        lane.receipt = receipts.get(part.receipt_digest)
+        made.append(lane)
+    return made
+
+
+def _steps(events: list[JobEvent], state: str) -> list[Step]:
+    steps: list[Step] = []
+    for event in events:
+        if steps and steps[-1].phase == event.phase:
+            last = steps[-1]
+            last.done, last.total = event.done, event.total
+            last.message = event.message or last.message
+            continue
+        steps.append(Step(event.phase, DONE, event.at_ms, event.message, event.done, event.total))
+    if len(steps) > _MAX_STEPS:
+        steps = steps[: _MAX_STEPS // 2] + steps[-_MAX_STEPS // 2 :]
+    if steps and state in _ENDED_BADLY:
+        steps[-1].status = STOPPED
+    elif steps and state in ("accepted", "running", "submitted", "reserved"):
+        steps[-1].status = NOW
+    return steps
