@@ -7,6 +7,8 @@ import contextlib
 import struct
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from compute.errors import BadMessage, PeerLost
 from compute.wire.records import ChannelLimits, RecordKey, SecureChannel
@@ -251,3 +253,35 @@ async def test_closing_twice_and_using_a_closed_channel():
             await left.send(b"x")
         with pytest.raises(PeerLost):
             await left.receive()
+
+
+async def test_a_flooding_peer_fills_a_bounded_buffer_and_then_waits():
+    async with one_end(capacity=2) as (channel, line, sealing, _):
+
+        async def flood():
+            while True:
+                await line.send_frame(sealing.seal(first(100, b"x" * 100)))
+
+        flooding = asyncio.create_task(flood())
+        await asyncio.sleep(0.05)
+        assert channel._buffered_bytes <= LIMITS.max_buffered_bytes
+        assert not flooding.done()
+        # Reading makes room again, and nothing was lost on the way.
+        for _ in range(100):
+            assert await channel.receive() == b"x" * 100
+        flooding.cancel()
+
+
+@given(st.lists(st.binary(max_size=120) | st.builds(first, st.integers(0, 1 << 63), st.binary(max_size=110))))
+@settings(max_examples=60, deadline=None)
+def test_no_sequence_of_sealed_records_does_anything_but_messages_and_typed_errors(records):
+    async def run():
+        async with one_end(capacity=1000) as (channel, line, sealing, _):
+            for record in records:
+                await line.send_frame(sealing.seal(record))
+            await line.close()
+            with contextlib.suppress(BadMessage, PeerLost):
+                while True:
+                    assert len(await channel.receive()) <= LIMITS.max_message_bytes
+
+    asyncio.run(run())
