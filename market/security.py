@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotFound
 
 POLICY = "; ".join(
     [
@@ -16,6 +16,21 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
+
+
+class RefuseNul:
+    """No id, name or filter of ours holds a NUL, and PostgreSQL takes none: such an address is nowhere."""
+
+    sync_capable = True
+    async_capable = False
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if "\0" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
+            return HttpResponseNotFound()
+        return self.get_response(request)
 
 
 class ContentSecurityPolicy:

@@ -66,6 +66,7 @@ if HAS_PORTAL_PAGES:
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "market.security.RefuseNul",
     "market.security.ContentSecurityPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -140,6 +141,7 @@ TIME_ZONE = env.text("TIME_ZONE", "UTC")
 
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
+STATIC_ROOT.mkdir(exist_ok=True)
 STATICFILES_DIRS = [path for path in [FRONTEND_DIR / "static"] if path.exists()]
 # Serve straight from the sources: `make up` needs no collectstatic step.
 WHITENOISE_USE_FINDERS = True

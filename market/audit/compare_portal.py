@@ -18,7 +18,7 @@ from market.grants.models import Grant
 from market.jobs.models import Job
 from market.jobs.services import request_struct
 from market.ledger.models import Batch, Receipt, Reservation
-from market.ledger.receipts import chain_struct, document
+from market.ledger.receipts import batch_signed, chain_struct, document
 
 
 def compare(report: Report) -> None:
@@ -150,6 +150,10 @@ def _receipts(report: Report) -> None:
         numbers = range(batch.first_sequence, batch.first_sequence + batch.count)
         members = [digests.get((batch.node, number)) for number in numbers]
         known = [member for member in members if member is not None]
+        if not batch.signature:
+            report.add("batch.incomplete", f"{batch.node}:{batch.first_sequence}", field="signature")
+        elif not batch_signed(batch):
+            report.add("batch.signature", f"{batch.node}:{batch.first_sequence}", field="signature")
         if len(known) == batch.count and to_hex(merkle.root(known)) != batch.root:
             report.add("batch.root", f"{batch.node}:{batch.first_sequence}", chain=batch.root)
 

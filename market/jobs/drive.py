@@ -25,7 +25,7 @@ from market.jobs import progress, services
 from market.jobs.models import Job, JobPart
 from market.ledger import outbox, receipts
 from market.ledger.chain import chain
-from market.ledger.models import ChainTransaction, Reservation
+from market.ledger.models import Batch, ChainTransaction, Reservation
 from market.ledger.nodes import node_client
 from market.parties.actor import Actor
 from market.parties.models import NodeStatus, Party
@@ -190,6 +190,11 @@ class Visit:
                 break
             for job_id in {receipt.job for receipt in fresh}:
                 progress.derive(job_id)
+        for nameless in Batch.objects.filter(node=node, state=Batch.State.ANCHORED, signature=""):
+            # Known from the chain alone: evidence needs the node's signature too.
+            same = self.client.batch(nameless.first_sequence - 1, nameless.count)
+            if same is not None and same.root == nameless.root:
+                receipts.record_batch(node=self.party, batch=same, actor=DRIVE)
         tip = receipts.anchored_tip(node)
         if receipts.last_known(node) <= tip:
             return

@@ -16,7 +16,7 @@ from market.jobs import drive, progress
 from market.jobs.models import Job
 from market.ledger.index import Index, replay
 from market.ledger.models import Batch, Block, ChainEvent, ChainTransaction, Receipt
-from market.ledger.receipts import chain_struct, document
+from market.ledger.receipts import batch_signed, chain_struct, document
 from market.parties.actor import Actor
 
 log = logging.getLogger(__name__)
@@ -35,12 +35,12 @@ def rebuild(chain: Chain, *, finality_depth: int = 0, nodes: bool = True) -> dic
         ChainEvent.objects.all().delete()
         Block.objects.all().delete()
         dropped = _drop_false_receipts()
-        Batch.objects.all().delete()
         # A state that a tampered row claims must not survive: it is derived again below.
         reserved = ChainTransaction.objects.filter(purpose="reserve").values("subject")
         Job.objects.filter(job_id__in=reserved).update(state=Job.State.SUBMITTED, reason=None)
         replay()
     Index(chain, finality_depth).catch_up()
+    _blank_false_signatures()
     asked = 0
     if nodes:
         for party in drive.parties_with_nodes():
@@ -71,3 +71,10 @@ def _drop_false_receipts() -> int:
     if false:
         log.warning("%d receipts did not fit their digests and were dropped", len(false))
     return len(false)
+
+
+def _blank_false_signatures() -> None:
+    """Forget batch signatures that do not fit what is anchored; the next visit asks the nodes for them."""
+    for batch in Batch.objects.filter(state=Batch.State.ANCHORED).exclude(signature=""):
+        if not batch_signed(batch):
+            Batch.objects.filter(pk=batch.pk).update(signature="")

@@ -144,6 +144,24 @@ def record_batch(*, node: Party, batch: SignedBatch, actor: Actor) -> None:
         )
 
 
+def batch_signed(batch: Batch) -> bool:
+    """Whether a batch row carries a signature over its own root by a key of its node."""
+    struct = eip712.Batch(
+        node=from_hex(batch.node),
+        first_sequence=batch.first_sequence,
+        count=batch.count,
+        root=from_hex(batch.root),
+    )
+    try:
+        signer = eip712.recover(domain("UsageLedger"), struct, bytes.fromhex(batch.signature[2:]))
+    except (MalformedSignature, ValueError):
+        return False
+    node = Party.objects.filter(pk=batch.node).first()
+    if node is None:
+        return False
+    return signer.lower() == node.address.lower() or _was_key_of(signer, node)
+
+
 def last_known(node: str) -> int:
     """The highest receipt sequence of a node that the portal holds with its signature."""
     held = Receipt.objects.filter(node=node).exclude(signature="")

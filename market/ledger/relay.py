@@ -22,7 +22,7 @@ from contracts.errors import Reverted, RpcFailed
 from contracts.records import Call, TransactionReceipt
 from contracts.transactions import Transaction, address_of_key, sign
 from market.audit import services as audit
-from market.errors import KeyMissing
+from market.errors import KeyMissing, WrongState
 from market.grants import services as grants
 from market.grants.models import Grant
 from market.jobs import progress
@@ -87,10 +87,13 @@ class Relay:
         self._send(row, count)
         return True
 
-    def drain(self) -> None:
-        """Step until nothing is queued or on its way (tests, set-up commands)."""
-        while self.step():
-            pass
+    def drain(self, timeout_s: float = 30.0) -> None:
+        """Step until nothing is queued or on its way (tests, set-up commands); raises WrongState in time."""
+        end = time.monotonic() + timeout_s
+        while self.step() or ChainTransaction.objects.filter(state=_State.SENT).exists():
+            if time.monotonic() > end:
+                raise WrongState(f"the outbox did not empty within {timeout_s:.0f} s")
+            time.sleep(0.005)
 
     # ---- after a crash --------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -35,7 +36,7 @@ class ApiView(APIView):
         """The one visible object; raises NotFound, also for ids that are no ids."""
         try:
             found = queryset.filter(**lookup).first()
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, ValidationError):
             found = None
         if found is None:
             raise NotFound()
