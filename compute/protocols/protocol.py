@@ -118,6 +118,7 @@ class JobKind:
     ``open_result(session, payloads)`` runs in the SDK on the unsealed payloads by role, gives plain JSON.
     ``prepare(params, rng)`` runs in the SDK before signing: returns (final params, secrets to keep).
     ``result_roles`` are the nodes' roles that may deliver a payload (some only if the params say so).
+    ``role_names`` are the roles as a form shows them, ``p*`` for p1…pN.
     ``unit`` says what one unit is, ``example`` is what a user writes as params before ``prepare``.
     """
 
@@ -132,6 +133,7 @@ class JobKind:
     prepare: Callable[[dict[str, Any], Rng], tuple[dict[str, Any], dict[str, bytes]]]
     consumer_role: str | None = None
     result_roles: tuple[str, ...] = ()
+    role_names: tuple[str, ...] = ()
     unit: str = "job"
     example: Mapping[str, Any] = field(default_factory=dict)
 

@@ -64,6 +64,7 @@ KIND = register(
         start=start,
         open_result=_open,
         prepare=_prepare,
+        role_names=ROLES,
         unit="call",
         example={"calls": 100, "duration_s": 3600},
     )

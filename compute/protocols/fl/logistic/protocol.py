@@ -304,6 +304,7 @@ KIND = register(
         open_result=_open,
         prepare=_prepare,
         consumer_role=COORDINATOR,
+        role_names=("p*", COORDINATOR),
         unit="round",
         example={
             "features": ["mean radius", "mean texture"],

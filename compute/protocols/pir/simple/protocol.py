@@ -326,6 +326,7 @@ ROW = register(
         open_result=_open,
         prepare=_prepare_rows,
         consumer_role="client",
+        role_names=ROLES,
         unit="query",
         example={"columns": ["mean radius", "mean texture"], "rows": [3, 17]},
     )
@@ -343,6 +344,7 @@ KEYWORD = register(
         open_result=_open,
         prepare=_prepare_keywords,
         consumer_role="client",
+        role_names=ROLES,
         unit="query",
         example={
             "columns": ["mean radius"],

@@ -253,6 +253,7 @@ KIND = register(
         open_result=_open,
         prepare=_prepare,
         result_roles=ROLES,
+        role_names=ROLES,
         unit="distinct key compared",
         example={
             "keys": {"left": ["patient_id"], "right": ["pid"]},

@@ -159,6 +159,7 @@ KIND = register(
         open_result=_open,
         prepare=moments.prepare,
         result_roles=("p1",),
+        role_names=("p*",),
         unit="group",
         example={
             "value": "mean radius",

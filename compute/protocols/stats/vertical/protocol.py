@@ -264,6 +264,7 @@ KIND = register(
         open_result=_open,
         prepare=moments.prepare,
         result_roles=("members",),
+        role_names=ROLES,
         unit="group",
         example={
             "keys": {"values": ["patient_id"], "members": ["pid"]},

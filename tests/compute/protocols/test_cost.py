@@ -1,0 +1,73 @@
+"""What cost.py predicts holds to what a run sends, within 2 % per role."""
+
+import pyarrow as pa
+import pytest
+
+from compute.protocols.cost import Cost
+from compute.protocols.fl.logistic.cost import cost as fl_cost
+from compute.protocols.pir.simple.cost import cost as pir_cost
+from compute.protocols.psi.ecdh.cost import cost as psi_cost
+from compute.protocols.runner import LocalRun
+from compute.protocols.stats.horizontal.cost import cost as horizontal_cost
+from compute.protocols.stats.vertical.cost import cost as vertical_cost
+from tests.compute.protocols.jobs import Job
+
+
+def assert_holds(predicted: Cost, run: LocalRun) -> None:
+    assert set(predicted.bytes_sent) == set(run.outputs)
+    for role, expected in predicted.bytes_sent.items():
+        assert run.bytes_sent(role) == pytest.approx(expected, rel=0.02), role
+
+
+def ids(count: int, start: int = 0) -> list[str]:
+    return [f"k{i}" for i in range(start, start + count)]
+
+
+@pytest.mark.parametrize(("left", "right"), [(1, 1), (13, 257), (4097, 100)])
+@pytest.mark.parametrize("output_to", [["left"], ["left", "right"]])
+def test_psi(left: int, right: int, output_to: list[str]) -> None:
+    params = {"keys": {"left": ["i"], "right": ["i"]}, "output_to": output_to}
+    tables = {"left": pa.table({"i": ids(left)}), "right": pa.table({"i": ids(right)})}
+    assert_holds(psi_cost(left, right, output_to), Job("psi", params, tables).run())
+
+
+def test_stats_vertical() -> None:
+    params = {
+        "keys": {"values": ["i"], "members": ["i"]},
+        "value": "v",
+        "group_by": "g",
+        "groups": ["a", "b"],
+        "key_bits": 2048,
+    }
+    values = pa.table({"i": ids(101), "v": [1.0] * 101, "g": ["a"] * 30 + ["b"] * 71})
+    run = Job("stats.vertical", params, {"values": values, "members": pa.table({"i": ids(77, 13)})}).run()
+    assert_holds(vertical_cost([30, 71], 77, 2048), run)
+
+
+@pytest.mark.parametrize("parties", [2, 3, 5])
+def test_stats_horizontal(parties: int) -> None:
+    table = pa.table({"v": [1.0, 2.0], "g": ["a", "b"]})
+    params = {"value": "v", "group_by": "g", "groups": ["a", "b"], "key_bits": 2048}
+    tables = {f"p{i + 1}": table for i in range(parties)}
+    assert_holds(horizontal_cost(parties, 2, 2048), Job("stats.horizontal", params, tables).run())
+
+
+@pytest.mark.parametrize("count", [1, 97, 569])
+def test_pir(count: int) -> None:
+    table = pa.table({"i": ids(count), "n": ["x" * 50] * count})
+    record = len(b'[{"n":""}]') + 50
+    row = Job("pir.row", {"columns": ["n"], "rows": [0, 5]}, {"server": table}).run()
+    assert_holds(pir_cost(count, record, 2, keyword=False), row)
+    params = {"columns": ["n"], "key": ["i"], "keywords": [["k0"], ["no"], ["k1"]]}
+    assert_holds(
+        pir_cost(count, record, 3, keyword=True), Job("pir.keyword", params, {"server": table}).run()
+    )
+
+
+@pytest.mark.parametrize("parties", [2, 4])
+def test_fl(parties: int) -> None:
+    table = pa.table({"x": [1.0, 2.0, 3.0, 4.0], "y": [2.0, 1.0, 5.0, 4.5], "d": ["a", "b", "a", "b"]})
+    params = {"features": ["x", "y"], "label": "d", "positive": "a"}
+    job = Job("fl.logistic", params, {f"p{i + 1}": table for i in range(parties)})
+    run = job.run()
+    assert_holds(fl_cost(parties, 2, job.open(run)["rounds"]), run)
