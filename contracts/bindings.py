@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from eth_utils.address import to_checksum_address
 
@@ -235,8 +235,12 @@ class Chain(Calls):
     # ---- transactions -----------------------------------------------------------------------------------
 
     def simulate(self, call: Call, sender: str | None = None, *, block: Block = None) -> bytes:
-        """Run a call without sending it; raises Reverted with the decoded custom error."""
-        return self._eth_call(call.to, call.data, block, sender)
+        """Run a call without sending it; raises Reverted with the decoded custom error.
+
+        ``block`` None is the block being built, not the head: a quiet chain's head carries an old time, and
+        by it nothing would ever start, expire or fall due.
+        """
+        return self._eth_call(call.to, call.data, "pending" if block is None else block, sender)
 
     def estimate_gas(self, call: Call, sender: str) -> int:
         """Gas that the call needs now; raises Reverted if it would revert."""
@@ -317,7 +321,7 @@ class Chain(Calls):
             raise BadChainData(f"there is no {contract} at {to}: wrong address book, or another chain?")
         return abi.of(contract).decode_result(function, answer)
 
-    def _eth_call(self, to: str, data: bytes, block: Block, sender: str | None) -> bytes:
+    def _eth_call(self, to: str, data: bytes, block: Block | Literal["pending"], sender: str | None) -> bytes:
         try:
             return answers.data(self.rpc.call("eth_call", _transaction(to, data, sender), _block_id(block)))
         except CallReverted as error:
@@ -357,9 +361,11 @@ def _transaction(to: str, data: bytes, sender: str | None) -> dict[str, str]:
     return fields if sender is None else {**fields, "from": sender}
 
 
-def _block_id(block: Block) -> Any:
+def _block_id(block: Block | Literal["pending"]) -> Any:
     if block is None:
         return "latest"
+    if isinstance(block, str):
+        return block
     if isinstance(block, BlockRef):
         # EIP-1898: by hash, so the answer cannot come from a sibling of the block that was meant.
         return {"blockHash": "0x" + block.hash.hex(), "requireCanonical": True}

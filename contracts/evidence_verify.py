@@ -80,6 +80,7 @@ class _Verification:
         self.batch = document.structure(Batch, bundle.batch, "batch")
         self.domain = Domain(bundle.where.chain_id, bundle.where.usage_ledger)
         self.digest = _hash(self.receipt, "receipt")
+        _hash(self.batch, "batch")  # every number fits its type from here on
 
     def run(self, trusted_block_hash: bytes | None, trusted_address_book: str | None) -> EvidenceReport:
         bundle, receipt = self.bundle, self.receipt
@@ -285,8 +286,8 @@ def _hash(value: Struct, link: str) -> bytes:
 
 def _canonical(detail: Mapping[str, Any]) -> bytes:
     """The canonical bytes of a document, from its parsed JSON (see README, "Documents")."""
-    _refuse_floats(detail)
     try:
+        _refuse_floats(detail)
         text = json.dumps(detail, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return text.encode("utf-8")
     except (TypeError, ValueError, RecursionError) as error:

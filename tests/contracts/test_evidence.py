@@ -10,7 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from compute.wire import canonical
 from compute.wire.messages import ReceiptDetail
@@ -248,6 +251,35 @@ def test_a_broken_link_is_named(bundle: Bundle, name: str) -> None:
     with pytest.raises(BadEvidence) as caught:
         evidence.verify(broken)
     assert caught.value.link == link
+
+
+def _leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    if isinstance(value, dict):
+        return [leaf for key, item in value.items() for leaf in _leaves(item, (*path, key))]
+    if isinstance(value, list):
+        return [leaf for index, item in enumerate(value) for leaf in _leaves(item, (*path, index))]
+    return [path]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_single_change_anywhere_goes_unnoticed(bundle: Bundle, data: st.DataObject) -> None:
+    path = data.draw(st.sampled_from(_leaves(bundle)))
+    broken = copy.deepcopy(bundle)
+    target: Any = broken
+    for step in path[:-1]:
+        target = target[step]
+    old = target[path[-1]]
+    others = st.none() | st.booleans() | st.integers(-(1 << 70), 1 << 70) | st.text(max_size=4)
+    if isinstance(old, str) and len(old) > 2:
+        place = data.draw(st.integers(0, len(old) - 1))
+        digit = data.draw(st.sampled_from("0123456789abcdef"))
+        others = others | st.just(old[:place] + digit + old[place + 1 :])
+    new = data.draw(others)
+    hypothesis.assume(str(new).lower() != str(old).lower())
+    target[path[-1]] = new
+    with pytest.raises(BadEvidence):
+        evidence.verify(broken)
 
 
 @pytest.mark.parametrize("garbage", [{}, [], None, 7, "bundle", {"format": "liutong.evidence/1"}])

@@ -75,6 +75,15 @@ def test_what_is_reserved_and_unused_comes_back_after_the_deadline(fresh_lab: La
     assert record.left == 5
 
 
+def test_a_simulation_sees_time_pass_on_a_quiet_chain(fresh_lab: Lab) -> None:
+    lab = fresh_lab
+    provider, consumer = lab.party(Role.PROVIDER), lab.party(Role.CONSUMER)
+    grant = lab.activate(lab.grant_of(provider, consumer, lab.dataset(provider), quota=5), provider)
+    job = lab.reserve(lab.request(consumer, Line(grant, 5, 0), deadline_s=60), consumer)
+    lab.chain.rpc.call("evm_increaseTime", 60 + RELEASE_GRACE_S + 5)  # and no block is mined
+    lab.chain.simulate(lab.chain.release_call(job, grant))
+
+
 def test_a_revoked_grant_takes_no_reservation_and_still_settles_what_was_held(lab: Lab) -> None:
     provider, consumer = lab.party(Role.PROVIDER), lab.party(Role.CONSUMER)
     grant = lab.activate(lab.grant_of(provider, consumer, lab.dataset(provider)), provider)
