@@ -32,6 +32,12 @@ def require_roles(spec: JobSpec, roles: tuple[str, ...], consumer_role: str | No
     return roles
 
 
+def require_consumer_apart(spec: JobSpec) -> None:
+    """Raise BadInput if the consumer fills a role: it holds the key that the others' values are under."""
+    if any(participant.party == spec.consumer for participant in spec.participants):
+        raise BadInput(f"the consumer of {spec.kind} may hold no role: it would see the others' values")
+
+
 def stacked_roles(spec: JobSpec, consumer_role: str | None = None) -> tuple[str, ...]:
     """The roles p1…pN of parties with the same columns, N ≥ 2, and last the consumer's role if any."""
     count = len(spec.participants) - (consumer_role is not None)

@@ -85,6 +85,15 @@ def test_participants_that_do_not_fit_are_refused(name: str) -> None:
         refuse("no grant", (first, *rest[:-1], msgspec.structs.replace(consumer, grant=CONSUMER)))
 
 
+@pytest.mark.parametrize("name", ["stats.vertical", "stats.horizontal"])
+def test_a_consumer_with_the_key_holds_no_role(name: str) -> None:
+    kind = job_kind(name)
+    spec = example_spec(kind)
+    for participant in spec.participants:
+        with pytest.raises(BadInput, match="may hold no role"):
+            kind.roles(msgspec.structs.replace(spec, consumer=participant.party), kind.parse(spec))
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "eaas"])
 def test_a_data_role_without_a_table_says_so(name: str) -> None:
     kind = job_kind(name)

@@ -21,7 +21,7 @@ from accel import paillier
 from accel.errors import AccelError
 from compute.errors import BadInput, CohortTooSmall, ProtocolAbort
 from compute.protocols import filters
-from compute.protocols.participants import stacked_roles
+from compute.protocols.participants import require_consumer_apart, stacked_roles
 from compute.protocols.protocol import (
     JobKind,
     Message,
@@ -132,6 +132,7 @@ def _ciphertexts(key: paillier.PublicKey, data: bytes, count: int, role: str) ->
 
 def _roles(spec: JobSpec, params: Params) -> tuple[str, ...]:
     moments.public_key(params)
+    require_consumer_apart(spec)
     return stacked_roles(spec)
 
 

@@ -26,7 +26,7 @@ from accel.errors import AccelError
 from compute.errors import BadInput, CohortTooSmall, ProtocolAbort
 from compute.protocols import filters
 from compute.protocols.identifiers import KeyColumns, Normalisation, keys_of
-from compute.protocols.participants import require_roles
+from compute.protocols.participants import require_consumer_apart, require_roles
 from compute.protocols.protocol import JobKind, Message, Output, Send, Session, Steps, receive, register
 from compute.protocols.psi.ecdh.protocol import (
     MAX_ELEMENTS,
@@ -235,6 +235,7 @@ def _ciphertexts(key: paillier.PublicKey, data: bytes) -> paillier.EncryptedArra
 
 def _roles(spec: JobSpec, params: Params) -> tuple[str, ...]:
     moments.public_key(params)
+    require_consumer_apart(spec)
     return require_roles(spec, ROLES)
 
 
