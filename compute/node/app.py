@@ -22,7 +22,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from compute.eaas.service import CALLS, Call, Charge, Eaas
-from compute.errors import BadInput
+from compute.errors import BadInput, ComputeError
 from compute.node.config import NOBODY
 from compute.node.grants import FREEZE, UNFREEZE
 from compute.node.problems import Forbidden, NoReceipts, NotFound, TooLarge, problem_response
@@ -197,7 +197,7 @@ async def _health(node: Node) -> Health:
     try:
         async with asyncio.timeout(_HEALTH_TIMEOUT_S):
             block = await node.runner.in_thread(node.ledger.block)
-    except (ContractError, TimeoutError):
+    except (ContractError, ComputeError, TimeoutError):
         return Health(status="degraded", chain="unreachable", block=None, running=node.jobs.running)
     return Health(status="ok", chain="ok", block=block.number, running=node.jobs.running)
 
