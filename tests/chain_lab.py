@@ -76,6 +76,7 @@ class Anvil:
         command += ["--gas-price", "0", "--block-base-fee-per-gas", "0", "--disable-min-priority-fee"]
         if self.state is not None:
             command += ["--state", str(self.state), "--state-interval", "1", "--preserve-historical-states"]
+            command += ["--prune-history", "256"]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         rpc = JsonRpc(self.url)
         try:

@@ -53,6 +53,8 @@ def anvil_command(layout: Layout) -> list[str]:
         *("--state", str(layout.chain_state)),
         *("--state-interval", "1"),
         "--preserve-historical-states",
+        # Without a bound the file grows with the square of the chain's length; blocks and events all stay.
+        *("--prune-history", "256"),
     ]
 
 
