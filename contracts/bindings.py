@@ -24,6 +24,7 @@ NAMES = ("PartyRegistry", "DatasetRegistry", "UsageLedger")
 _CONTRACTS = ("AddressBook", *NAMES)
 Block = BlockRef | int | None
 _ZERO32 = bytes(32)
+_MAX_TIP_WEI = 2 * 10**9
 
 
 class Chain(Calls):
