@@ -251,8 +251,14 @@ class Chain(Calls):
             raise self._reverted(error) from None
 
     def gas_price(self) -> int:
-        """What the endpoint suggests, in wei."""
-        return answers.integer(self.rpc.call("eth_gasPrice"))
+        """What the endpoint suggests, in wei, but at most `_MAX_TIP_WEI` above the base fee.
+
+        Endpoints suggest from recent blocks. Where all of those are a relay's own, which pays a margin on top
+        of the suggestion, the suggestion would double with every block.
+        """
+        suggested = answers.integer(self.rpc.call("eth_gasPrice"))
+        base_fee = self.raw_block().get("baseFeePerGas")
+        return suggested if base_fee is None else min(suggested, answers.integer(base_fee) + _MAX_TIP_WEI)
 
     def nonce(self, account: str, *, pending: bool = False) -> int:
         """Transactions of an account that are mined, or also waiting."""

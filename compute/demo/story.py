@@ -195,7 +195,8 @@ def tell(story: Story) -> None:
             try:
                 story.step.summary = run(story)
             except (ComputeError, ContractError, StepFailed) as error:
-                code = getattr(error, "code", "")
+                problem = getattr(error, "problem", None)
+                code = problem.code if problem is not None else getattr(error, "code", "")
                 story.step.failures.append(f"{error} ({code})" if code else str(error))
         story.step.seconds = round(time.monotonic() - started, 2)
         story.step.ok = not story.step.failures

@@ -131,6 +131,7 @@ CAST: tuple[PartyPlan, ...] = (
                 name="Laboratory encryption service",
                 description="Paillier, SM2 and SM4 keys that stay in the laboratory's node; one unit a call.",
                 operations=("eaas",),
+                min_cohort=1,
             ),
         ),
     ),

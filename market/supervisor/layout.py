@@ -6,10 +6,10 @@ import json
 import os
 import secrets
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT_PORTS = {
@@ -66,6 +66,10 @@ class Layout:
         """The folder of a party that has keys and no node."""
         return self.home / "members" / name
 
+    def shell(self, name: str) -> Path:
+        """What a person sources to act as a party from a terminal."""
+        return self.home / "shell" / f"{name}.sh"
+
     @cached_property
     def ports(self) -> dict[str, int]:
         """Ports by process name. They stay the same for the life of the folder: the portal remembers URLs."""
@@ -81,13 +85,17 @@ class Layout:
         """The address of a process that listens."""
         return f"http://127.0.0.1:{self.ports[name]}"
 
-    def secret(self, name: str, make: Any = lambda: secrets.token_hex(32)) -> str:
+    def secret(self, name: str, make: Callable[[], str] = lambda: secrets.token_hex(32)) -> str:
         """The content of a secret file, made at first use."""
         path = self.secrets / name
         if not path.exists():
             self.secrets.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_atomically(path, make(), mode=0o600)
         return path.read_text().strip()
+
+    def password(self, username: str) -> str:
+        """A demo login's password, made at first use: nobody ships a default one."""
+        return self.secret(f"{username}.password", lambda: secrets.token_urlsafe(9))
 
     def secret_file(self, name: str) -> Path:
         """The path of a secret, which exists afterwards."""

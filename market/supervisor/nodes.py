@@ -36,35 +36,10 @@ def dataset_ids(layout: Layout, party: PartyPlan) -> dict[str, str]:
     return ids
 
 
-def node_toml(
-    layout: Layout, party: PartyPlan, party_id: str, *, chain: dict[str, Any], portal_address: str
-) -> str:
-    """The node's whole configuration; every key is explained in compute/node/node.example.toml."""
-    port = layout.ports[party.key]
-    lines = [
-        f"name = {_text(party.name)}",
-        f"party = {_text(party_id)}",
-        f"roles = [{', '.join(_text(role) for role in party.roles)}]",
-        f'listen = "127.0.0.1:{port}"',
-        f"url = {_text(layout.url(party.key))}",
-        "",
-        "[chain]",
-        f"rpc_url = {_text(chain['rpc_url'])}",
-        f"address_book = {_text(chain['address_book'])}",
-        "finality_depth = 0",
-        "",
-        "[portal]",
-        f"address = {_text(portal_address)}",
-        "",
-        "[keys]",
-        'passphrase_file = "passphrase"',
-        "",
-        "[peers]",
-        'allow = ["127.0.0.1:*"]',
-        "",
-        "[eaas]",
-        f"enabled = {'true' if any(d.file is None for d in party.datasets) else 'false'}",
-    ]
+def dataset_toml(layout: Layout, party: PartyPlan) -> str:
+    """The datasets of a party's node, as more of its node.toml."""
+    service = any(dataset.file is None for dataset in party.datasets)
+    lines = ["[eaas]", f"enabled = {'true' if service else 'false'}"]
     ids = dataset_ids(layout, party)
     for dataset in party.datasets:
         lines += _dataset(ids[dataset.key], dataset)
@@ -144,19 +119,25 @@ def _make_node(
     environment: Mapping[str, str],
 ) -> None:
     log = layout.log / f"{party.key}.setup.log"
-    party_file = folder / "party"
-    if not party_file.exists():
-        write_atomically(party_file, "0x" + secrets.token_hex(32))
     config = folder / "node.toml"
-    party_id = party_file.read_text()
-    write_atomically(config, node_toml(layout, party, party_id, chain=chain, portal_address=portal_address))
-    if not (folder / "keys.sealed").exists():
+    if not config.exists():
+        # Keys without a configuration: a first start was cut off, and nobody knows these keys yet.
+        (folder / "keys.sealed").unlink(missing_ok=True)
         commands.run(
-            ["-m", "compute.node", "init", "--config", str(config)],
+            [
+                *("-m", "compute.node", "init", "--home", str(folder), "--name", party.name),
+                *("--roles", ",".join(party.roles), "--passphrase-file", str(folder / "passphrase")),
+                *("--listen", f"127.0.0.1:{layout.ports[party.key]}", "--url", layout.url(party.key)),
+                *("--rpc-url", chain["rpc_url"], "--address-book", chain["address_book"]),
+                *("--portal-address", portal_address, "--allow-peer", "127.0.0.1:*"),
+            ],
             environment,
-            f"making the keys of {party.name}",
+            f"making the node of {party.name}",
             log,
         )
+    text = config.read_text()
+    if "[[dataset]]" not in text:
+        write_atomically(config, text + "\n" + dataset_toml(layout, party), mode=0o600)
     commands.run(
         ["-m", "compute.node", "enrolment", "--config", str(config), "--out", str(folder / "enrolment.json")],
         environment,

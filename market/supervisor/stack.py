@@ -22,6 +22,7 @@ from market.supervisor.cast import CAST, PartyPlan
 from market.supervisor.chain import StartFailed, StateKeeper
 from market.supervisor.layout import REPOSITORY, Layout, write_atomically
 from market.supervisor.processes import Child, stop_all
+from market.supervisor.shells import write_shells
 
 _UP_TIMEOUT_S = 120.0
 _WORKERS = ("relay", "index", "drive")
@@ -71,6 +72,7 @@ class Stack:
         enrolments = self._identities(deployment)
         commands.finish(migrating, "migrating the portal's database", self._log("setup"))
         self._bootstrap(enrolments)
+        write_shells(self.layout, self._portal_settings())
 
         self._say(f"portal on {self.layout.url('portal')}, workers, party nodes")
         for party in CAST:
@@ -125,7 +127,7 @@ class Stack:
                     "roles": party.roles,
                     "scopes": party.scopes,
                     "logins": {
-                        name: {"password": self.layout.secret(f"{name}.password"), "roles": roles}
+                        name: {"password": self.layout.password(name), "roles": roles}
                         for name, roles in party.logins.items()
                     },
                     "api_key_file": str(self.layout.secrets / f"{party.key}.apikey"),

@@ -15,18 +15,19 @@ def print_summary(console: Console, stack: Stack) -> None:
     console.print(f"\n[bold]Liutong is up[/bold]   portal {layout.url('portal')}   chain {stack.rpc_url}")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("party", "", "signs in as", "password", "node"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=True)
     for party in CAST:
         for username in party.logins:
             table.add_row(
                 party.name,
                 party.name_zh,
                 username,
-                layout.secret(f"{username}.password"),
+                layout.password(username),
                 layout.url(party.key) if party.has_node else "–",
             )
     console.print(table)
     console.print(
-        f"[dim]API keys in {layout.secrets}/*.apikey · logs in {layout.log} · "
+        f"[dim]a shell as a party: source {layout.home}/shell/research-institute.sh; liutong datasets\n"
+        f"API keys in {layout.secrets}/*.apikey · logs in {layout.log} · "
         f"contracts by address book {stack.address_book}\nCtrl-C ends everything; the state stays.[/dim]"
     )
