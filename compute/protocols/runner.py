@@ -1,4 +1,4 @@
-"""Performs the effects of roles: over channels between processes, or all in one thread for tests.
+"""Performs the effects of a role over channels to its peers.
 
 At the end of a run both ends of every channel exchange the digest of what passed between them. So a role
 completes only if its peers saw the same messages, and two receipts of a job carry comparable transcripts.
@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from msgspec import Meta
@@ -54,29 +53,6 @@ class RunResult:
     peer_transcripts: Mapping[str, bytes]
     bytes_in: int
     bytes_out: int
-
-
-@dataclass(frozen=True)
-class WireMessage:
-    """One message as it crossed in a local run."""
-
-    sender: str
-    receiver: str
-    data: bytes
-
-
-@dataclass(frozen=True, repr=False)
-class LocalRun:
-    """A whole job that ran in this thread: outputs and transcripts by role, and all that crossed."""
-
-    outputs: dict[str, Output]
-    transcripts: dict[str, Transcript]
-    wire: list[WireMessage]
-    progress: dict[str, list[Progress]]
-
-    def bytes_sent(self, role: str) -> int:
-        """Protocol bytes that ``role`` sent."""
-        return sum(len(message.data) for message in self.wire if message.sender == role)
 
 
 async def run(
@@ -123,31 +99,20 @@ async def run(
     )
 
 
-def run_local(roles: Mapping[str, Steps], *, binding: bytes = b"") -> LocalRun:
-    """Run all roles of a job in this thread, through the same codec as between processes.
-
-    Raises what the first failing role raises, and ProtocolAbort if all roles wait for each other.
-    """
-    local = _Local(dict(roles), binding)
-    while local.waiting or local.ready:
-        local.turn()
-    for (sender, receiver), queue in local.queues.items():
-        if queue:
-            raise ProtocolAbort(f"{receiver} ended before it read all that {sender} sent")
-    return LocalRun(local.outputs, local.transcripts, local.wire, local.progress)
-
-
 @dataclass(frozen=True, repr=False)
-class _Ended:
+class Ended:
+    """A role's end, as a value."""
+
     output: Output
 
 
-def _advance(steps: Steps, message: Message | None) -> Effect | _Ended:
+def advance(steps: Steps, message: Message | None) -> Effect | Ended:
+    """Let a role compute up to its next effect."""
     # A StopIteration must not cross a future, so the end of a role becomes a value.
     try:
         return steps.send(message)
     except StopIteration as stop:
-        return _Ended(stop.value)
+        return Ended(stop.value)
 
 
 class _Outbox:
@@ -199,10 +164,10 @@ class _Driver:
         while True:
             # After a cancel the thread finishes its step alone; nobody reads what it yields.
             effect = await self._unless_cancelled(
-                loop.run_in_executor(self._executor, _advance, steps, message)
+                loop.run_in_executor(self._executor, advance, steps, message)
             )
             message = None
-            if isinstance(effect, _Ended):
+            if isinstance(effect, Ended):
                 return effect.output
             if isinstance(effect, Send):
                 self._send(effect)
@@ -283,60 +248,3 @@ def _stopped_by(role: str, error: PeerLost) -> ComputeError:
     if code == JobCancelled.code:
         return JobCancelled(f"{role} cancelled the job", peer_code=code)
     return PeerLost(f"{role}: {error.message}", **error.detail)
-
-
-@dataclass(repr=False)
-class _Local:
-    ready: dict[str, Steps]
-    binding: bytes
-    waiting: dict[str, Receive] = field(default_factory=dict)
-    outputs: dict[str, Output] = field(default_factory=dict)
-    wire: list[WireMessage] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.steps = dict(self.ready)
-        self.queues: dict[tuple[str, str], deque[bytes]] = {
-            (a, b): deque() for a in self.steps for b in self.steps if a != b
-        }
-        self.transcripts = {role: Transcript(role, self.binding) for role in self.steps}
-        self.progress: dict[str, list[Progress]] = {role: [] for role in self.steps}
-
-    def turn(self) -> None:
-        """Let every role run that can."""
-        able = list(self.ready)
-        self.ready = {}
-        for role in able:
-            self._run(role, None)
-        moved = bool(able)
-        for role, effect in list(self.waiting.items()):
-            queue = self.queues.get((effect.role, role))
-            if queue:
-                data = queue.popleft()
-                message = codec.decode(effect.type, data)
-                self.transcripts[role].received(effect.role, data)
-                del self.waiting[role]
-                self._run(role, message)
-                moved = True
-        if not moved and self.waiting:
-            stuck = ", ".join(f"{role} waits for {effect.role}" for role, effect in self.waiting.items())
-            raise ProtocolAbort(f"no role can go on: {stuck}")
-
-    def _run(self, role: str, message: Message | None) -> None:
-        while True:
-            effect = _advance(self.steps[role], message)
-            message = None
-            if isinstance(effect, _Ended):
-                self.outputs[role] = effect.output
-                return
-            if isinstance(effect, Receive):
-                self.waiting[role] = effect
-                return
-            if isinstance(effect, Progress):
-                self.progress[role].append(effect)
-                continue
-            if (role, effect.role) not in self.queues:
-                raise ProtocolAbort(f"there is no role {effect.role}")
-            data = codec.encode(effect.message)
-            self.queues[role, effect.role].append(data)
-            self.transcripts[role].sent(effect.role, data)
-            self.wire.append(WireMessage(role, effect.role, data))

@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 import compute.protocols.kinds
+from compute.protocols.local import LocalRun, run_local
 from compute.protocols.protocol import Rng, Session, Steps, job_kind
-from compute.protocols.runner import LocalRun, RunResult, run, run_local
+from compute.protocols.runner import RunResult, run
 from compute.wire.channel import MemoryChannel, memory_channels
 from compute.wire.messages import JobSpec, Participant
 

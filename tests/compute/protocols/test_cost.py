@@ -5,9 +5,9 @@ import pytest
 
 from compute.protocols.cost import Cost
 from compute.protocols.fl.logistic.cost import cost as fl_cost
+from compute.protocols.local import LocalRun
 from compute.protocols.pir.simple.cost import cost as pir_cost
 from compute.protocols.psi.ecdh.cost import cost as psi_cost
-from compute.protocols.runner import LocalRun
 from compute.protocols.stats.horizontal.cost import cost as horizontal_cost
 from compute.protocols.stats.vertical.cost import cost as vertical_cost
 from tests.compute.protocols.jobs import Job

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from accel import curve25519
 from compute.errors import BadInput, BadMessage, CohortTooSmall, ProtocolAbort
 from compute.protocols.identifiers import Normalisation, encode_key
+from compute.protocols.local import LocalRun
 from compute.protocols.pir.simple import fuse, linear, oprf, records
-from compute.protocols.pir.simple.protocol import Setup
+from compute.protocols.pir.simple.shape import Setup
 from compute.protocols.protocol import Message
-from compute.protocols.runner import LocalRun, RunResult
+from compute.protocols.runner import RunResult
 from compute.protocols.stream import Block
 from compute.wire import codec
 from tests.compute.protocols.hostile import replacing

@@ -6,8 +6,9 @@ from collections.abc import Generator
 import pytest
 
 from compute.errors import BadMessage, CohortTooSmall, JobCancelled, PeerLost, ProtocolAbort
+from compute.protocols.local import run_local
 from compute.protocols.protocol import Message, Output, Progress, Send, Steps, receive
-from compute.protocols.runner import Finished, run, run_local
+from compute.protocols.runner import Finished, run
 from compute.wire import codec
 from compute.wire.channel import MemoryChannel, memory_channels
 

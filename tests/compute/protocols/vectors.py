@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from compute.protocols.fl.logistic.masking import Masks
-from compute.protocols.runner import LocalRun
+from compute.protocols.local import LocalRun
 from tests.compute.protocols.jobs import Job
 
 ROOT = Path(__file__).parents[3] / "compute" / "protocols"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from accel import lwe
 from compute.protocols.cost import Cost, array_bytes, message_bytes
 from compute.protocols.pir.simple import fuse, linear, records
-from compute.protocols.pir.simple.protocol import Setup
+from compute.protocols.pir.simple.shape import Setup
 
 
 def cost(count: int, record_bytes: int, queries: int, *, keyword: bool) -> Cost:
