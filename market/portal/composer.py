@@ -23,14 +23,14 @@ from market.portal.forms import Checkboxes
 
 Schema = Mapping[str, Any]
 
-# Filled in by the SDK before signing, or known to the consumer alone.
-HIDDEN = frozenset({"public_key", "queries", "rows", "keywords"})
-# What the terminal asks for instead, by kind.
+# What a query asks for is the consumer's secret: given in the terminal, never here. By kind, with an example.
 LOCAL_PARAMETERS: dict[str, dict[str, Any]] = {
     "pir.row": {"rows": [0]},
     "pir.keyword": {"keywords": [["…"]]},
 }
-_MAX_PARTIES = 8
+# How the catalogue of kinds writes p1…pN.
+ANY_NUMBER = "p*"
+_LEAST_PARTIES, _MAX_PARTIES = 2, 8
 _MAX_DEPTH = 4
 
 LABELS: dict[str, str | Promise] = {
@@ -114,6 +114,8 @@ class ComposerForm(forms.Form):
             self.fields[f"grant-{role}"] = field
         schema = kind.get("schema") or {}
         self._defs: Schema = schema.get("$defs", {})
+        # ``gives``: filled in by the SDK before it signs.
+        self._hidden = {*kind.get("gives", ()), *LOCAL_PARAMETERS.get(str(kind["name"]), ())}
         self._add("", self._resolved(schema), (), True)
         if grants and "purpose" not in self.initial:
             self.initial["purpose"] = grants[0].purpose
@@ -156,8 +158,11 @@ class ComposerForm(forms.Form):
 
     def _add(self, prefix: str, schema: Schema, path: tuple[str, ...], required: bool) -> None:
         wanted = set(schema.get("required", ()))
-        for name, raw in schema.get("properties", {}).items():
-            if name in HIDDEN or len(path) >= _MAX_DEPTH:
+        properties = schema.get("properties", {})
+        # What must be given comes first; otherwise the order of LABELS, which is the order people think in.
+        for name in sorted(properties, key=lambda name: (name not in wanted, _rank(name))):
+            raw = properties[name]
+            if name in self._hidden or len(path) >= _MAX_DEPTH:
                 continue
             inner = self._resolved(raw)
             here = (*path, name)
@@ -194,17 +199,20 @@ class ComposerForm(forms.Form):
 
 def roles_of(kind: Schema, parties: str = "") -> tuple[str, ...]:
     """The roles that need a grant. Where the kind takes any number of parties, ``parties`` says how many."""
-    roles = [str(role) for role in kind.get("roles", ()) if role != kind.get("consumer_role")]
-    if takes_any_number(kind):
-        wanted = int(parties) if parties.isdigit() and len(parties) < 3 else 2
-        return tuple(f"p{number}" for number in range(1, max(2, min(wanted, _MAX_PARTIES)) + 1))
+    roles: list[str] = []
+    for role in kind.get("role_names", ()):
+        if role == ANY_NUMBER:
+            wanted = int(parties) if parties.isdigit() and len(parties) < 3 else _LEAST_PARTIES
+            count = max(_LEAST_PARTIES, min(wanted, _MAX_PARTIES))
+            roles += [f"p{number}" for number in range(1, count + 1)]
+        elif role != kind.get("consumer_role"):
+            roles.append(str(role))
     return tuple(roles)
 
 
 def takes_any_number(kind: Schema) -> bool:
     """Whether the kind's roles are p1…pN."""
-    roles = [str(role) for role in kind.get("roles", ())]
-    return any(re.fullmatch(r"p(1|N|…N|1…pN)", role) for role in roles)
+    return ANY_NUMBER in kind.get("role_names", ())
 
 
 def grant_choice(grant: Grant) -> str:
@@ -269,6 +277,10 @@ _OPTIONS: dict[str, str | Promise] = {
 
 def _option(value: object) -> object:
     return _OPTIONS.get(str(value), value)
+
+
+def _rank(name: str) -> int:
+    return [*LABELS].index(name) if name in LABELS else len(LABELS)
 
 
 def _is_blank(value: object) -> bool:

@@ -120,7 +120,7 @@ def _rooms(actor: Actor, path: str) -> list[tuple[Word, list[dict[str, Any]]]]:
                 "url": reverse(room.url),
                 "icon": room.icon,
                 "title": room.title,
-                "current": _is_current(reverse(room.url), path),
+                "current": _is_current(room.url, path, actor),
                 "count": _waiting(actor) if room.url == "grants" else 0,
             }
             for room in rooms
@@ -131,8 +131,14 @@ def _rooms(actor: Actor, path: str) -> list[tuple[Word, list[dict[str, Any]]]]:
     return groups
 
 
-def _is_current(url: str, path: str) -> bool:
-    return path == url if url in ("/", reverse("audit")) else path.startswith(url)
+def _is_current(name: str, path: str, actor: Actor) -> bool:
+    url = reverse(name)
+    if name in ("home", "audit"):
+        return path == url
+    if name == "catalogue" and "provider" not in actor.roles:
+        # Whoever has no datasets of their own came here through the catalogue.
+        return path.startswith((url, reverse("datasets"), reverse("offers")))
+    return path.startswith(url)
 
 
 def _waiting(actor: Actor) -> int:

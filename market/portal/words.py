@@ -418,3 +418,17 @@ METRICS: dict[str, Word] = {
 
 def metric(code: str) -> str:
     return str(METRICS.get(code, code))
+
+
+# What a kind of job is charged by.
+UNITS: dict[str, Word] = {
+    "call": _("call"),
+    "round": _("round"),
+    "query": _("query"),
+    "distinct key compared": _("distinct key compared"),
+    "group": _("group"),
+}
+
+
+def unit(code: str) -> str:
+    return str(UNITS.get(code, code))

@@ -1,7 +1,7 @@
 """A small market in the tables: five people, three datasets, grants, jobs and receipts in every state.
 
-Alice acts for a hospital (provider), Bob for an institute (consumer), Charlie for a firm that has nothing to do
-with either, Rita for the regulator, Otto for the operator. No chain: rows are what the index would have written.
+Alice acts for a hospital (provider), Bob for an institute (consumer), Charlie for a firm that has nothing to
+do with either, Rita for the regulator, Otto for the operator. No chain: rows are as the index writes them.
 """
 
 from __future__ import annotations
@@ -435,7 +435,11 @@ def _job(consumer: Party, kind: str, state: str, parts: list[tuple[str, Grant]])
     _events(
         job,
         "",
-        [("submitted", 0, 0), ("reserved", 0, 0), *([("settled", 0, 0)] if state == "settled" else [])],
+        [
+            ("submitted", 0, 0),
+            ("reserved", 0, 0),
+            *([(state, 0, 0)] if state in ("settled", "refused") else []),
+        ],
     )
     return job
 

@@ -300,3 +300,8 @@ def side(value: object) -> str:
     if value is None or value == "":
         return "–"
     return short(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+@register.filter
+def unit_word(code: str) -> str:
+    return words.unit(code)

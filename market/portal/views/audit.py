@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -72,10 +72,10 @@ def audit_log(request: HttpRequest) -> HttpResponse:
 
 
 @for_roles(REGULATOR, OPERATOR)
-def audit_export(request: HttpRequest) -> StreamingHttpResponse:
+def audit_export(request: HttpRequest) -> HttpResponse:
     """The whole log as JSON lines; each line's digest covers the one before."""
     services.append("audit.exported", actor=actor_of(request), after=0)
-    response = StreamingHttpResponse(services.export(), content_type="application/jsonl")
+    response = HttpResponse(b"".join(services.export()), content_type="application/jsonl")
     response.headers["Content-Disposition"] = 'attachment; filename="audit.jsonl"'
     return response
 
