@@ -1,6 +1,7 @@
 """The portal as an ASGI application: `uvicorn market.asgi:application`."""
 
 import os
+from typing import Any
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
@@ -14,9 +15,14 @@ from channels.auth import AuthMiddlewareStack  # noqa: E402
 
 from market.jobs.routing import websocket_urlpatterns  # noqa: E402
 
-application = ProtocolTypeRouter(
-    {
-        "http": _http,
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
-    }
-)
+_routes = URLRouter(websocket_urlpatterns)
+_browser = AllowedHostsOriginValidator(AuthMiddlewareStack(_routes))
+
+
+async def _websocket(scope: Any, receive: Any, send: Any) -> None:
+    """A browser must come from our own pages; a program with an API key has no origin and no cookie."""
+    has_key = any(name == b"authorization" for name, _value in scope.get("headers", []))
+    await (_routes if has_key else _browser)(scope, receive, send)
+
+
+application = ProtocolTypeRouter({"http": _http, "websocket": _websocket})

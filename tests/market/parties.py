@@ -291,6 +291,10 @@ class Stage:
         self.relay = Relay(lab.chain, lab.operator_key)
         self.index = Index(lab.chain)
         self.nodes: dict[str, StandIn] = {}
+        # Going back to a snapshot sets the chain's clock back too: bring it up to ours.
+        rpc = lab.chain.rpc
+        rpc.call("evm_setNextBlockTimestamp", max(int(time.time()), lab.now() + 1))
+        rpc.call("evm_mine")
         self.index.catch_up()
 
     def settle(self) -> None:
