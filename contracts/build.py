@@ -7,6 +7,7 @@ compiler version and the settings below alone, so that a rebuild elsewhere compa
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -81,13 +82,13 @@ def _artifact(name: str, output: dict[str, Any]) -> dict[str, Any]:
         "abi": compiled["abi"],
         "bytecode": "0x" + compiled["evm"]["bytecode"]["object"],
         "deployedBytecode": "0x" + compiled["evm"]["deployedBytecode"]["object"],
-        # astId numbers change with unrelated edits, and say nothing about the layout.
+        # Syntax tree numbers change with unrelated edits, and say nothing about the layout.
         "storageLayout": [
             {
                 "label": entry["label"],
                 "slot": int(entry["slot"]),
                 "offset": entry["offset"],
-                "type": entry["type"],
+                "type": re.sub(r"\)\d+_storage", ")_storage", entry["type"]),
             }
             for entry in layout["storage"]
         ],

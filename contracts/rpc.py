@@ -17,6 +17,10 @@ from contracts.errors import BadChainData, BlockUnknown, ChainUnreachable, Contr
 # One eth_getLogs answer over a busy range is the largest thing we ask for.
 MAX_RESPONSE_BYTES = 64 << 20
 
+# EIP-1474, and EIP-1898 for a block hash that is not there; clients also say it in words.
+_RESOURCE_NOT_FOUND = -32001
+_NO_BLOCK = ("unknown block", "header not found", "block not found", "blockoutofrange")
+
 
 class CallReverted(ContractError):
     """The endpoint reports a revert; ``data`` is its undecoded reason (may be empty)."""
@@ -90,11 +94,7 @@ class JsonRpc:
         data = _revert_data(error)
         if data is not None:
             raise CallReverted(data, message)
-        lowered = message.lower()
-        if any(
-            sign in lowered
-            for sign in ("unknown block", "header not found", "block not found", "blockoutofrange")
-        ):
+        if error.get("code") == _RESOURCE_NOT_FOUND or any(sign in message.lower() for sign in _NO_BLOCK):
             raise BlockUnknown(f"the chain does not know the block: {message}")
         raise RpcFailed(f"the chain refuses the request: {message}", rpc_code=error.get("code"))
 

@@ -78,6 +78,8 @@ contract PartyRegistry is IPartyRegistry, Ownable2Step, EIP712 {
         _requireKnown(by);
         Party storage actor = _parties[by];
         if (actor.roles & Roles.REGULATOR == 0) revert RoleMissing(by, Roles.REGULATOR);
+        // A party that was suspended before it became a regulator.
+        if (isSuspended(by)) revert PartySuspended(by);
         if (action.nonce != actor.nonce) revert NonceInvalid(by, actor.nonce, action.nonce);
         _requireSigner(by, Structs.hash(action), signature);
         actor.nonce += 1;

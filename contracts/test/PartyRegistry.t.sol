@@ -172,6 +172,17 @@ contract PartyRegistryTest is Fixture {
         parties.act(action, signature);
     }
 
+    function test_act_revertsForASuspendedPartyThatBecameRegulator() public {
+        parties.suspend(CONSUMER);
+        parties.addRoles(CONSUMER, Roles.REGULATOR);
+        Action memory action = act(CONSUMER, PROVIDER, 3, 0);
+        bytes memory signature = sign(address(parties), hasher.action(action), CONSUMER_KEY);
+        vm.expectRevert(abi.encodeWithSelector(IPartyErrors.PartySuspended.selector, CONSUMER));
+        parties.act(action, signature);
+        parties.reinstate(CONSUMER);
+        parties.act(action, signature);
+    }
+
     function testFuzz_rotate_nobodyButTheCurrentKey(uint256 key) public {
         key = bound(key, 1, type(uint128).max);
         vm.assume(key != PROVIDER_KEY && key != NEW_KEY && key != CONSUMER_KEY && key != REGULATOR_KEY);
