@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 from compute.data.results import ResultStore
 from compute.errors import ComputeError, JobCancelled, Refused
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 SESSION_KIND = "eaas"
 _NO_GRANT = "0x" + "00" * 32
+_STOP_TIMEOUT_S = 5.0
 
 
 class NodeBusy(ComputeError):
@@ -72,7 +73,7 @@ class Jobs:
         self._withdrawn = withdrawn
         self._clock = clock
         self._active: dict[str, Active] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
         self._runner: Runner | None = None
 
@@ -160,7 +161,7 @@ class Jobs:
             submission = canonical.decode(JobSubmission, row.submission)
             active = self._activate(row, submission)
             if row.kind == SESSION_KIND and self._sessions.resume(active):
-                self._spawn(runner.drive(active, self._sessions.serve, self._sessions.used))
+                self._spawn(row.job, runner.drive(active, self._sessions.serve, self._sessions.used))
             else:
                 cause = NodeStopped("the node was stopped while the job ran: run it again")
                 ending = Ending("failed", cause.code, message=cause.message)
@@ -169,13 +170,15 @@ class Jobs:
     async def shut_down(self) -> None:
         """End all jobs but sessions, each with its receipt."""
         self._stopping = True
-        for active in list(self._active.values()):
-            if active.row.kind != SESSION_KIND:
+        ending = []
+        for job, active in list(self._active.items()):
+            if active.row.kind != SESSION_KIND and job in self._tasks:
                 active.end(NodeStopped("the node was stopped while the job ran: run it again"))
-        waiting = [task for task in self._tasks if not task.done()]
-        if waiting:
-            await asyncio.wait(waiting, timeout=5)
-        for task in self._tasks:
+                ending.append(self._tasks[job])
+        if ending:
+            await asyncio.wait(ending, timeout=_STOP_TIMEOUT_S)
+        # Sessions go on at the next start; whatever else is left gets its ending then.
+        for task in list(self._tasks.values()):
             task.cancel()
 
     def advance(self, job: str, phase: str, done: int, total: int) -> None:
@@ -323,13 +326,13 @@ class Jobs:
         active = self._activate(row, submission)
         if row.kind == SESSION_KIND:
             self._sessions.open(active, admission)
-            self._spawn(runner.drive(active, self._sessions.serve, self._sessions.used))
+            self._spawn(row.job, runner.drive(active, self._sessions.serve, self._sessions.used))
             return
 
         async def work(active: Active) -> Done:
             return await runner.protocol(active, admission)
 
-        self._spawn(runner.drive(active, work))
+        self._spawn(row.job, runner.drive(active, work))
 
     def _activate(self, row: JobRow, submission: JobSubmission) -> Active:
         ours = next((p for p in submission.spec.participants if p.party == self._config.party), None)
@@ -343,10 +346,9 @@ class Jobs:
         self._active[row.job] = active
         return active
 
-    def _spawn(self, coroutine: object) -> None:
-        task = asyncio.ensure_future(coroutine)  # type: ignore[call-overload]
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _spawn(self, job: str, run: Coroutine[None, None, None]) -> None:
+        self._tasks[job] = asyncio.create_task(run)
+        self._tasks[job].add_done_callback(lambda task: self._tasks.pop(job, None))
 
     def _require_runner(self) -> Runner:
         if self._runner is None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -276,10 +277,9 @@ def _ending(job: str, error: Exception) -> tuple[Ending, bool]:
             "expired", "job.deadline", message="the job's deadline passed before it was done"
         ), False
     if isinstance(error, DataError):
-        # Its message may name a file, a line or a value: that stays at home.
+        # It names file, line and reason, never a value; where the file lies stays at home.
         log.error("job %s: %s", job, error.message)
-        said = "the dataset cannot be read as declared: the provider's node log has file, line and reason"
-        return Ending("failed", error.code, message=said), True
+        return Ending("failed", error.code, message=short(_without_folders(error.message))), True
     if isinstance(error, NodeStopped):
         return Ending("failed", error.code, message=short(error.message)), True
     if isinstance(error, ComputeError):
@@ -290,6 +290,10 @@ def _ending(job: str, error: Exception) -> tuple[Ending, bool]:
         return Ending("failed", error.code, message="an input does not fit the computation"), True
     log.error("job %s failed unexpectedly", job, exc_info=error)
     return Ending("failed", "node.internal", message="an unexpected error: the node's log has it"), True
+
+
+def _without_folders(message: str) -> str:
+    return re.sub(r"/[^\s'\"]*/", "", message)
 
 
 class _Throttle:

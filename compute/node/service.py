@@ -123,6 +123,10 @@ class Node:
 
     def identity(self) -> NodeIdentity:
         """What the node says about itself; only the chain makes it true."""
+        try:
+            chain_block: int | None = self.ledger.block().number
+        except (ContractError, ComputeError):
+            chain_block = None
         return NodeIdentity(
             party=self.config.party,
             name=self.config.name,
@@ -131,7 +135,7 @@ class Node:
             he_key_digest=NO_HE_KEY,
             software=SOFTWARE,
             chain_id=self.ledger.known_chain_id(),
-            chain_block=None,
+            chain_block=chain_block,
         )
 
     async def start(self) -> None:

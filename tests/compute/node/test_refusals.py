@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from compute.client import NodeRefused
+from compute.client import NodeRefused, NodeUnreachable
 from compute.wire import structs
 from compute.wire.canonical import from_hex, to_hex
 from compute.wire.messages import JobStatus, JobSubmission, SignedAction
@@ -187,6 +187,48 @@ def test_a_swapped_file_is_refused_and_a_published_version_accepted(
         assert submit(granted, again).state in ("accepted", "running")
         wait_for(lambda: node.portal.job(again.job).phase == "connecting", 20, node.log)
         node.portal.cancel(again.job)
+    finally:
+        node.stop()
+
+
+def test_a_source_that_broke_fails_the_job_with_line_and_reason_but_without_folders(
+    lab: Lab, portal: Portal, consumer: Consumer, tmp_path: Path
+) -> None:
+    node = make_node(tmp_path / "broken", lab, portal, "Broken", LAB_IDS)
+    try:
+        node.start().register()
+        granted = node.grant(consumer)
+        order = ask(consumer, granted)
+        with (node.home / "patients.csv").open("a") as file:
+            file.write("p999,M,not a number\n")
+        submit(granted, order)
+        status = node.wait_final(order.job)
+        assert (status.state, status.reason) == ("failed", "data.invalid")
+        assert f"{len(LAB_IDS) + 2}" in status.message
+        assert str(node.home) not in status.message
+        assert "not a number" not in status.message
+        node.commit_all()
+        assert order.reservation_state(granted.grant) == "SETTLED"
+    finally:
+        node.stop()
+
+
+def test_what_is_not_final_yet_is_asked_for_again(fresh_lab: Lab, portal: Portal, tmp_path: Path) -> None:
+    consumer = Consumer(fresh_lab)
+    node = make_node(tmp_path / "patient", fresh_lab, portal, "Patient", LAB_IDS, finality_depth=3)
+    try:
+        node.start().register()
+        fresh_lab.chain.rpc.call("anvil_mine", "0x3")
+        granted = node.grant(consumer)
+        fresh_lab.chain.rpc.call("anvil_mine", "0x3")
+        order = ask(consumer, granted)
+        with pytest.raises(NodeUnreachable) as caught:
+            submit(granted, order)
+        assert caught.value.detail["code"] == "chain.not_final"
+        assert node.portal.receipts() == []
+        fresh_lab.chain.rpc.call("anvil_mine", "0x3")
+        assert submit(granted, order).state in ("accepted", "running")
+        node.portal.cancel(order.job)
     finally:
         node.stop()
 

@@ -1,0 +1,140 @@
+"""The store: endings are written once, with their receipt, or not at all."""
+
+from __future__ import annotations
+
+import threading
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from compute.keys.signer import NodeSigner
+from compute.node.receipts import Draft, ReceiptSigner, Writer
+from compute.node.store import Ending, JobRow, Store, StoreDamaged
+from compute.wire.canonical import from_hex
+from compute.wire.messages import JobStatus, ReceiptDetail
+from contracts.eip712 import Domain
+
+NODE = "0x" + "aa" * 32
+SIGNER = ReceiptSigner(NodeSigner(b"\1" * 32), Domain(31337, "0x" + "11" * 20), NODE)
+
+
+def job_id(number: int) -> str:
+    return f"0x{number:064x}"
+
+
+def row(number: int = 1) -> JobRow:
+    return JobRow(
+        job=job_id(number),
+        consumer="0x" + "cc" * 32,
+        role="left",
+        kind="psi",
+        grant="0x" + "dd" * 32,
+        state="accepted",
+        phase="",
+        done=0,
+        total=0,
+        reason="",
+        rule="",
+        message="",
+        remedy="",
+        receipt=None,
+        submission=b"{}",
+        units=5,
+        settles=True,
+        created_at=1,
+        deadline=100,
+        has_result=False,
+    )
+
+
+def writer(number: int = 1) -> Writer:
+    detail = ReceiptDetail(kind="psi", role="left", purpose="p")
+    zero = bytes(32)
+    return SIGNER.write(
+        Draft(from_hex(job_id(number)), zero, zero, zero, zero, 3, "completed", True, 50, detail)
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "node.db")
+
+
+def test_a_job_ends_once_with_state_receipt_and_result_together(store: Store) -> None:
+    assert store.add_job(row())
+    assert not store.add_job(row())
+    store.advance(job_id(1), 1000, "matching", done=1, total=3)
+    receipt = store.finish(job_id(1), 2000, Ending("completed"), writer(), b"sealed")
+    assert receipt is not None
+    found = store.job(job_id(1))
+    assert found is not None
+    assert (found.state, found.receipt, found.has_result) == ("completed", receipt.digest, True)
+    assert store.finish(job_id(1), 3000, Ending("failed"), writer(), None) is None
+    store.advance(job_id(1), 4000, "late")
+    assert [event.phase for event in store.events(job_id(1), 0)] == ["matching", "completed"]
+    assert store.tip() == (1, from_hex(receipt.digest))
+
+
+def test_an_ending_that_cannot_be_signed_leaves_the_job_open(store: Store) -> None:
+    store.add_job(row())
+
+    def broken(sequence: int, previous: bytes) -> None:
+        raise RuntimeError("no key")
+
+    with pytest.raises(RuntimeError):
+        store.finish(job_id(1), 1, Ending("completed"), broken, b"sealed")  # type: ignore[arg-type]
+    assert [open_job.job for open_job in store.open_jobs()] == [job_id(1)]
+    assert store.result(job_id(1)) is None
+    assert store.tip()[0] == 0
+
+
+def test_receipts_chain_without_gap_even_when_jobs_end_at_once(store: Store) -> None:
+    for number in range(1, 21):
+        store.add_job(row(number))
+    threads = [
+        threading.Thread(target=store.finish, args=(job_id(n), n, Ending("completed"), writer(n)))
+        for n in range(1, 21)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    receipts = store.receipts(0, 100)
+    assert [receipt.sequence for receipt in receipts] == list(range(1, 21))
+    for earlier, later in pairwise(receipts):
+        assert later.previous == earlier.digest
+
+
+def test_what_was_written_is_there_after_reopening(store: Store, tmp_path: Path) -> None:
+    store.add_job(row())
+    store.finish(job_id(1), 1, Ending("failed", "x"), writer())
+    store.set_meta("domain/UsageLedger", "1 0x")
+    again = Store(tmp_path / "node.db")
+    assert again.tip() == store.tip()
+    assert again.meta("domain/UsageLedger") == "1 0x"
+
+
+def test_a_nonce_is_used_once_until_it_expires_also_across_a_restart(store: Store, tmp_path: Path) -> None:
+    assert store.use("p", "n", 100, 220)
+    assert not Store(tmp_path / "node.db").use("p", "n", 150, 270)
+    assert store.use("q", "n", 150, 270)
+    assert store.use("p", "n", 221, 341)
+
+
+def test_refused_attempts_are_bounded_and_remembered(store: Store) -> None:
+    status = JobStatus(job=job_id(1), role="left", state="refused")
+    first = store.refuse(status, "a", "c", writer(), at_most=1)
+    assert first is not None
+    assert store.refusal(job_id(1), "a") == first
+    assert store.refuse(status, "b", "c", writer(), at_most=1) is None
+    assert store.job(job_id(1)) is None
+
+
+def test_a_database_of_another_version_is_not_touched(tmp_path: Path) -> None:
+    store = Store(tmp_path / "node.db")
+    with store.transaction() as db:
+        db.execute("PRAGMA user_version = 99")
+    store.close()
+    with pytest.raises(StoreDamaged):
+        Store(tmp_path / "node.db")
