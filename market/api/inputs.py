@@ -33,7 +33,7 @@ class EnrolInput(StrictSerializer):
     node_url = serializers.CharField(max_length=300, required=False, default="", allow_blank=True)
 
 
-class FreezeInput(StrictSerializer):
+class ActionInput(StrictSerializer):
     action = serializers.DictField(required=False)
 
 

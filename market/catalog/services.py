@@ -49,6 +49,13 @@ def propose_dataset(*, manifest: DatasetManifest, actor: Actor) -> Dataset:
         signer = eip712.recover(domain("DatasetRegistry"), version, signature)
     if signer.lower() != provider.address.lower():
         raise BadSignature("the manifest is not signed by the provider's active key")
+    known = (
+        DatasetVersion.objects.select_related("dataset")
+        .filter(dataset_id=manifest.dataset, version=manifest.version, signature=manifest.signature)
+        .first()
+    )
+    if known is not None and _same_words(known.dataset, manifest):
+        return known.dataset  # the usual case: the node shows what it showed before
     call = chain().register_call(version, signature)
     with transaction.atomic():
         dataset, _created = Dataset.objects.select_for_update().get_or_create(
@@ -245,6 +252,14 @@ def column_names(dataset: Dataset) -> set[str]:
     if current is None:
         return set()
     return {column["name"] for column in current.columns if column.get("grade") != CLOSED_GRADE}
+
+
+def _same_words(dataset: Dataset, manifest: DatasetManifest) -> bool:
+    return (
+        dataset.provider_id == manifest.provider
+        and (dataset.name, dataset.description) == (manifest.name, manifest.description)
+        and list(dataset.operations) == list(manifest.operations)
+    )
 
 
 def _check_policy(

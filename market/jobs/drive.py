@@ -48,13 +48,14 @@ class Visit:
 
     def run(self, *, manifests: bool = True) -> None:
         """Do everything that is open between portal and this node. Raises NodeUnreachable if it is silent."""
-        self._jobs()
+        busy = self._jobs()
         self._sign_grants()
         self._revocations()
         self._wishes()
         if manifests:
             self._manifests()
-        self._receipts()
+        if busy or manifests:  # a quiet node is not asked several times a second
+            self._receipts()
 
     # ---- catalogue and grants -------------------------------------------------------------------------
 
@@ -130,7 +131,8 @@ class Visit:
 
     # ---- jobs -----------------------------------------------------------------------------------------
 
-    def _jobs(self) -> None:
+    def _jobs(self) -> bool:
+        """Move this node's open parts; whether there were any."""
         open_parts = (
             JobPart.objects.filter(party=self.party, grant__isnull=False)
             .exclude(job__state__in=[*Job.FINAL, Job.State.SUBMITTED])
@@ -143,6 +145,7 @@ class Visit:
             except NodeRefused as error:
                 self._part_refused(part, error)
             progress.derive(part.job_id)
+        return bool(open_parts)
 
     def _part(self, part: JobPart) -> None:
         job = part.job

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from contracts.bindings import Chain
 from contracts.errors import BlockUnknown
@@ -69,7 +69,11 @@ class Index:
             return True  # the chain moved while we read: look again
         if any(event.block_hash != blocks[event.block_number].hash for event in events):
             return True
-        self._keep(at, events, blocks)
+        try:
+            self._keep(at, events, blocks)
+        except IntegrityError as error:
+            # Another index (a rebuild, say) wrote the same blocks in the meantime: look again.
+            log.warning("blocks %d to %d were written by another process: %s", first, last, error)
         return True
 
     def catch_up(self) -> None:

@@ -99,8 +99,15 @@ class Relay:
 
     def _resend_lost(self, count: int) -> bool:
         """Hand in again, in nonce order, what the chain does not count (any more)."""
-        lost = ChainTransaction.objects.filter(nonce__gte=count).order_by("nonce")
+        lost = list(ChainTransaction.objects.filter(nonce__gte=count).order_by("nonce"))
         moved = False
+        if lost and lost[0].nonce is not None and lost[0].nonce > count:
+            # A transaction before these is gone and forgotten (it had reverted and was queued again), so
+            # their nonces will never be reached: they are on no chain and get new ones.
+            log.warning("nonce %d is missing: queueing %d calls again", count, len(lost))
+            for row in lost:
+                requeue(row)
+            return True
         for row in lost:
             if row.state == _State.SENT:
                 if row.sent_at and timezone.now() - row.sent_at < timedelta(seconds=_RESEND_AFTER_S):

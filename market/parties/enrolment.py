@@ -14,6 +14,7 @@ from market.audit import services as audit
 from market.errors import BadRequest, BadSignature, NotFound, WrongState
 from market.ledger import outbox
 from market.ledger.chain import chain, domain
+from market.ledger.models import ChainTransaction
 from market.parties.actor import Actor
 from market.parties.models import Party
 
@@ -99,6 +100,36 @@ def describe_party(
     return party
 
 
+def relay_suspension(*, action: eip712.Action, signature: bytes, actor: Actor) -> Party:
+    """Queue a regulator's signed suspension (verb 3) or reinstatement (verb 4) of a party.
+
+    Raises NotFound, BadRequest for another verb, BadSignature unless the acting regulator signed it.
+    """
+    purposes = {3: "suspend", 4: "reinstate"}
+    if action.verb not in purposes:
+        raise BadRequest("verb is 3 (suspend) or 4 (reinstate)", field="verb")
+    regulator = Party.objects.filter(pk="0x" + action.party.hex()).first()
+    party = Party.objects.filter(pk="0x" + action.subject.hex()).first()
+    if regulator is None or party is None:
+        raise NotFound()
+    actor.require_party(regulator)
+    signer = ""
+    with suppress(MalformedSignature):
+        signer = eip712.recover(domain("PartyRegistry"), action, signature)
+    if signer.lower() != regulator.address.lower():
+        raise BadSignature()
+    call = chain().act_call(action, signature)
+    with transaction.atomic():
+        outbox.queue(
+            purpose=purposes[action.verb],
+            subject=party.party_id,
+            key=f"act:{regulator.party_id}:{action.nonce}",
+            call=call,
+            actor=actor,
+        )
+    return party
+
+
 @transaction.atomic
 def set_suspension(*, party_id: str, suspended: bool, actor: Actor) -> Party:
     """Queue the operator's suspension of a party on chain, or its lifting."""
@@ -111,8 +142,6 @@ def set_suspension(*, party_id: str, suspended: bool, actor: Actor) -> Party:
     purpose = "suspend" if suspended else "reinstate"
     contract = chain()
     call = (contract.suspend_call if suspended else contract.reinstate_call)(from_hex(party_id))
-    from market.ledger.models import ChainTransaction
-
     # Counted, because the same act may be wanted again later.
     turn = ChainTransaction.objects.filter(
         purpose=purpose, subject=party_id, state=ChainTransaction.State.MINED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from rest_framework.test import APIClient
@@ -29,7 +30,24 @@ def market_lab() -> Iterator[Lab]:
 def stage(db: None, market_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """The portal's services and workers, one turn at a time, on a chain that forgets afterwards."""
     snapshot = market_lab.chain.rpc.call("evm_snapshot")
-    made = Stage(market_lab)
+    yield staged(market_lab, monkeypatch)
+    door.use(None)
+    market_lab.chain.rpc.call("evm_revert", snapshot)
+
+
+@pytest.fixture
+def mortal(db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Stage, Anvil]]:
+    """A stage whose chain can be killed: it keeps its state on disk, as the embedded one does."""
+    process = Anvil(state=tmp_path / "chain.json")
+    process.start()
+    yield staged(Lab(process.url), monkeypatch), process
+    door.use(None)
+    process.kill()
+
+
+def staged(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """A stage whose nodes are stand-ins."""
+    made = Stage(lab)
     monkeypatch.setattr("market.jobs.drive.node_client", lambda party: made.nodes[party.party_id])
     monkeypatch.setattr("market.audit.compare_nodes.node_client", lambda party: made.nodes[party.party_id])
     monkeypatch.setattr(
@@ -37,9 +55,7 @@ def stage(db: None, market_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterato
     )
     # The catalogue of kinds has a test of its own; here one kind is enough.
     monkeypatch.setattr("market.jobs.services.job_kinds", lambda: ({"name": "psi"},))
-    yield made
-    door.use(None)
-    market_lab.chain.rpc.call("evm_revert", snapshot)
+    return made
 
 
 @dataclass

@@ -10,13 +10,14 @@ import msgspec
 import pytest
 from rest_framework.test import APIClient
 
+from contracts import eip712
 from market.api.models import IdempotencyRecord
 from market.grants.models import Grant
 from market.jobs.models import Job
 from market.ledger import chain as door
 from market.parties import services as parties
 from tests.market.conftest import Cast
-from tests.market.parties import SYSTEM, Stage
+from tests.market.parties import SYSTEM, Stage, hexadecimal
 
 ClientOf = Callable[..., APIClient]
 
@@ -349,3 +350,81 @@ def test_the_schema_describes_every_route(db: None) -> None:
     assert len(paths) == len(urlpatterns) - 1  # the schema does not describe itself
     write = paths["/api/v1/grants"]["post"]
     assert any(parameter["name"] == "Idempotency-Key" for parameter in write["parameters"])
+
+
+# ---- the regulator and the operator act -------------------------------------------------------------------
+
+
+def signed_action(stage: Stage, cast: Cast, contract: str, subject: str, verb: int) -> dict[str, Any]:
+    keys = cast.dora.keys
+    nonce = stage.lab.chain.action_nonce(contract, keys.id)
+    action = eip712.Action(party=keys.id, subject=bytes.fromhex(subject[2:]), verb=verb, nonce=nonce)
+    return {
+        "party": cast.dora.id,
+        "subject": subject,
+        "verb": verb,
+        "nonce": nonce,
+        "signature": hexadecimal(stage.lab.sign(contract, action, keys)),
+    }
+
+
+def test_a_regulator_freezes_with_its_own_signature(
+    stage: Stage, cast: Cast, grant: Grant, client_of: ClientOf
+) -> None:
+    path = f"/api/v1/datasets/{grant.dataset_id}"
+    body = {"action": signed_action(stage, cast, "DatasetRegistry", grant.dataset_id, 1)}
+    assert client_of(cast.charlie).post(path + "/freeze", body, format="json", **key()).status_code == 404
+    assert client_of(cast.bob).post(path + "/freeze", body, format="json", **key()).status_code == 403
+    dora = client_of(cast.dora)
+    assert dora.post(path + "/unfreeze", body, format="json", **key()).status_code == 400
+    forged = {"action": {**body["action"], "nonce": 7}}
+    assert dora.post(path + "/freeze", forged, format="json", **key()).json()["code"] == "signature.invalid"
+    assert dora.post(path + "/freeze", body, format="json", **key()).status_code == 200
+    stage.settle()
+    assert dora.get(path).json()["state"] == "frozen"
+    lift = {"action": signed_action(stage, cast, "DatasetRegistry", grant.dataset_id, 2)}
+    assert dora.post(path + "/unfreeze", lift, format="json", **key()).status_code == 200
+    stage.settle()
+    assert dora.get(path).json()["state"] == "registered"
+
+
+def test_a_regulators_suspension_outlasts_the_operators(
+    stage: Stage, cast: Cast, client_of: ClientOf
+) -> None:
+    from contracts.eip712 import Role
+
+    office = stage.enrol("Office", Role.OPERATOR)
+    operator, dora = client_of(office), client_of(cast.dora)
+    path = f"/api/v1/parties/{cast.alice.id}"
+    body = {"action": signed_action(stage, cast, "PartyRegistry", cast.alice.id, 3)}
+    assert client_of(cast.bob).post(path + "/suspend", {}, format="json", **key()).status_code == 403
+    assert dora.post(path + "/suspend", {}, format="json", **key()).status_code == 403
+    assert dora.post(path + "/suspend", body, format="json", **key()).status_code == 200
+    stage.settle()
+    assert operator.get(path).json()["state"] == "suspended"
+    assert operator.post(path + "/reinstate", {}, format="json", **key()).status_code == 200
+    stage.settle()
+    assert operator.get(path).json()["state"] == "suspended"
+    lift = {"action": signed_action(stage, cast, "PartyRegistry", cast.alice.id, 4)}
+    assert dora.post(path + "/reinstate", lift, format="json", **key()).status_code == 200
+    stage.settle()
+    assert operator.get(path).json()["state"] == "enrolled"
+    assert operator.post(path + "/suspend", {}, format="json", **key()).status_code == 200
+    stage.settle()
+    assert operator.get(path).json()["state"] == "suspended"
+    assert operator.post(path + "/reinstate", {}, format="json", **key()).status_code == 200
+    stage.settle()
+    assert operator.get(path).json()["state"] == "enrolled"
+
+
+def test_an_operator_watches_nodes_and_queues(stage: Stage, cast: Cast, client_of: ClientOf) -> None:
+    from contracts.eip712 import Role
+
+    operator = client_of(stage.enrol("Office", Role.OPERATOR))
+    stage.round()
+    nodes = operator.get("/api/v1/nodes").json()
+    assert {node["name"]: node["reachable"] for node in nodes} == {"Alice": True, "Charlie": True}
+    assert operator.get("/api/v1/workers").json()["outbox"]["queued"] == 0
+    answer = operator.get("/api/v1/chain").json()
+    assert answer["indexed"]["number"] == answer["head"]["number"]
+    assert client_of(cast.bob).get("/api/v1/workers").status_code == 403

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from contracts.eip712 import Role
 from contracts.errors import ChainUnreachable
+from market.audit import reconcile
 from market.grants.models import Grant
 from market.jobs.models import Job
 from market.ledger.models import ChainEvent, ChainTransaction, Reservation
+from market.ledger.outbox import requeue
 from market.ledger.relay import Relay
+from tests.chain_lab import Anvil
 from tests.market.conftest import Cast
 from tests.market.parties import Stage
 
@@ -93,9 +98,42 @@ def test_what_a_shortened_chain_lost_is_sent_again_in_order(stage: Stage, cast: 
     again = ChainTransaction.objects.filter(state="mined").order_by("nonce")
     assert list(again.values_list("tx_hash", flat=True)) == hashes
     assert stage.lab.chain.node_tip(cast.alice.keys.id).sequence == len(node.log)
-    from market.audit import reconcile
-
     assert reconcile.compare().plain()["differences"] == []
+
+
+def test_a_killed_chain_that_comes_back_short_is_made_whole(mortal: tuple[Stage, Anvil]) -> None:
+    stage, process = mortal
+    alice = stage.enrol("Alice", Role.PROVIDER, node=True)
+    bob = stage.enrol("Bob", Role.CONSUMER)
+    grant = stage.grant(alice, bob)
+    time.sleep(1.6)  # the chain writes its state once a second
+    jobs = [stage.submit(bob, {"left": (grant, units)}) for units in (10, 20)]
+    stage.round(3)
+    before = stage.lab.chain.head().number
+    process.kill()
+    with pytest.raises(ChainUnreachable):
+        stage.relay.step()
+    process.start()
+    assert stage.lab.chain.head().number <= before
+    stage.round(3)
+    grant.refresh_from_db()
+    assert (grant.used, grant.reserved) == (30, 0)
+    assert [Job.objects.get(pk=job.pk).state for job in jobs] == ["settled", "settled"]
+    assert reconcile.compare().plain()["differences"] == []
+
+
+def test_a_forgotten_nonce_does_not_hold_up_the_ones_after_it(stage: Stage, cast: Cast, grant: Grant) -> None:
+    snapshot = stage.lab.chain.rpc.call("evm_snapshot")
+    for units in (10, 20):
+        stage.submit(cast.bob, {"left": (grant, units)})
+    stage.settle()
+    first = ChainTransaction.objects.filter(purpose="reserve").order_by("nonce")[0]
+    stage.lab.chain.rpc.call("evm_revert", snapshot)
+    requeue(first)
+    stage.settle()
+    grant.refresh_from_db()
+    assert grant.reserved == 30
+    assert set(ChainTransaction.objects.values_list("state", flat=True)) == {"mined"}
 
 
 def test_a_nonce_that_another_sender_used_gets_a_fresh_one(
@@ -166,8 +204,6 @@ def test_an_enrolment_that_the_chain_refuses_shows_on_the_party(stage: Stage) ->
 
 
 def test_releases_come_after_the_grace_and_only_then(stage: Stage, cast: Cast, grant: Grant) -> None:
-    import time
-
     from market.jobs import drive
 
     stage.nodes[cast.alice.id].reachable = False

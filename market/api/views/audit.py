@@ -57,7 +57,7 @@ class Reconciliations(ApiView):
 
     def prepare(self, request: Request, **kwargs: Any) -> None:
         """Compare before a transaction is open: chain and nodes take their time."""
-        self.report = reconcile.compare()
+        self.report = reconcile.compare_settled()
 
     @extend_schema(request=EmptyInput, responses={201: ReconciliationSerializer})
     @idempotent

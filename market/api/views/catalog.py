@@ -13,7 +13,7 @@ from compute.wire.canonical import from_hex
 from compute.wire.messages import SignedAction
 from contracts import eip712
 from market.api.idempotency import idempotent
-from market.api.inputs import EmptyInput, FreezeInput, OfferInput
+from market.api.inputs import ActionInput, EmptyInput, OfferInput
 from market.api.serializers import DatasetSerializer, OfferSerializer
 from market.api.views.base import ApiView
 from market.catalog import services
@@ -50,11 +50,11 @@ class DatasetFreeze(ApiView):
     write_scope = "read"
     frozen = True
 
-    @extend_schema(request=FreezeInput, responses=DatasetSerializer)
+    @extend_schema(request=ActionInput, responses=DatasetSerializer)
     @idempotent
     def post(self, request: Request, dataset: str) -> Response:
         """Freeze or unfreeze: the owner asks its node, a regulator sends an action it signed."""
-        given = self.given(FreezeInput)
+        given = self.given(ActionInput)
         if "action" in given:
             if not {"catalog", "audit"} & self.actor.scopes:
                 raise ScopeMissing('this needs the scope "catalog" or "audit"')

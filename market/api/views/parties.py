@@ -12,14 +12,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from compute.wire import canonical
-from compute.wire.messages import Enrolment
-from contracts.eip712 import Role
+from compute.wire.canonical import from_hex
+from compute.wire.messages import Enrolment, SignedAction
+from contracts.eip712 import Action, Role
 from contracts.errors import ChainUnreachable
 from market.api.idempotency import idempotent
-from market.api.inputs import EmptyInput, EnrolInput
+from market.api.inputs import ActionInput, EnrolInput
 from market.api.serializers import PartySerializer
 from market.api.views.base import ApiView
-from market.errors import ChainUnavailable
+from market.errors import BadRequest, ChainUnavailable
 from market.ledger.chain import chain
 from market.ledger.models import Block
 from market.parties import enrolment
@@ -112,15 +113,31 @@ class PartyDetail(ApiView):
 
 
 class PartySuspension(ApiView):
-    write_scope = "operate"
+    # The operator's own, or a regulator's that it signed: which is allowed is checked below.
+    write_scope = "read"
     suspended = True
 
-    @extend_schema(request=EmptyInput, responses=PartySerializer)
+    @extend_schema(request=ActionInput, responses=PartySerializer)
     @idempotent
     def post(self, request: Request, party: str) -> Response:
-        """Queue the operator's suspension of a party, or its lifting."""
-        self.given(EmptyInput)
-        changed = enrolment.set_suspension(party_id=party, suspended=self.suspended, actor=self.actor)
+        """Queue the suspension of a party or its lifting: the operator's, or a regulator's signed action."""
+        given = self.given(ActionInput)
+        if "action" in given:
+            self.actor.require("audit")
+            signed = canonical.convert(SignedAction, given["action"])
+            if signed.subject != party or signed.verb != (3 if self.suspended else 4):
+                raise BadRequest("the action is about something else", field="action")
+            action = Action(
+                party=from_hex(signed.party),
+                subject=from_hex(signed.subject),
+                verb=signed.verb,
+                nonce=signed.nonce,
+            )
+            changed = enrolment.relay_suspension(
+                action=action, signature=bytes.fromhex(signed.signature[2:]), actor=self.actor
+            )
+        else:
+            changed = enrolment.set_suspension(party_id=party, suspended=self.suspended, actor=self.actor)
         return Response(PartySerializer(changed).data)
 
 

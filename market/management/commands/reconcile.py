@@ -29,7 +29,7 @@ class Command(BaseCommand):
             if not options["no_index"]:
                 # What is merely not read yet is no difference.
                 Index(chain(), settings.FINALITY_DEPTH).catch_up()
-            report = reconcile.compare(nodes=not options["no_nodes"])
+            report = reconcile.compare_settled(nodes=not options["no_nodes"])
         except MarketError as error:
             if options["json"]:
                 self.stdout.write(json.dumps({"clean": None, "code": error.code, "message": error.message}))
