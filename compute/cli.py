@@ -34,6 +34,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _REFUSED, _USAGE, _UNREACHABLE = 1, 2, 3
+# An id is the argument of the next command, so a table shows it whole, even where the terminal then wraps.
+_TABLE_WIDTH = 140
 _UNREACHABLE_CODES = {"portal.unreachable", "node.unreachable", PeerLost.code, ChainUnreachable.code}
 
 
@@ -73,7 +75,9 @@ class Session:
             click.echo(json.dumps(_builtins(value), ensure_ascii=False, indent=None if self.as_json else 2))
             return
         rendered = human()
-        if rendered is not None:
+        if isinstance(rendered, Table):
+            Console(highlight=False, width=max(self.out.width, _TABLE_WIDTH)).print(rendered)
+        elif rendered is not None:
             self.out.print(rendered)
 
 
@@ -563,8 +567,8 @@ def _grants(found: list[Grant]) -> Table:
 
 def _table(headings: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in headings:
-        table.add_column(heading)
+    for position, heading in enumerate(headings):
+        table.add_column(heading, no_wrap=position == 0)
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     return table

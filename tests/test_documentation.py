@@ -257,8 +257,10 @@ def packages() -> list[str]:
 def test_every_package_says_what_it_decided_or_what_it_leaks(package):
     readme = ROOT / package / "README.md"
     assert readme.exists(), f"{package} has no README.md"
-    # An app of the portal tells states and who moves them; decisions they share are in market/README.md.
-    told = r"\bleak|\bdecision|\bdecided" + (r"|\bstates?\b" if package.startswith("market/") else "")
+    # An app of the portal tells who moves its rows; decisions they share are in market/README.md.
+    told = r"\bleak|\bdecision|\bdecided" + (
+        r"|\bstates?\b|\bderived\b" if package.startswith("market/") else ""
+    )
     assert re.search(told, readme.read_text(), re.IGNORECASE), package
 
 
