@@ -93,7 +93,7 @@ class StarletteTransport:
         if self._websocket.application_state is not WebSocketState.DISCONNECTED:
             try:
                 await self._websocket.close()
-            except (RuntimeError, OSError) as error:
+            except (WebSocketDisconnect, RuntimeError, OSError) as error:
                 raise PeerLost("the connection to the peer is gone", peer_code="") from error
 
 
