@@ -35,7 +35,7 @@ def idempotent(handler: Handler) -> Handler:
             raise IdempotencyKeyMissing()
         if not _KEY.fullmatch(key):
             raise BadRequest("an Idempotency-Key has 8 to 128 visible ASCII characters", field=HEADER)
-        principal = f"{request.auth.label}@{request.auth.party_id}"[:140]
+        principal = f"{view.actor.label}@{view.actor.party_id}"[:140]
         digest = _digest(request)
         stored = IdempotencyRecord.objects.filter(principal=principal, key=key).first()
         if stored is not None:
@@ -65,7 +65,7 @@ def idempotent(handler: Handler) -> Handler:
 
 def _digest(request: Request) -> str:
     digest = hashlib.sha256()
-    for part in (request.method.encode(), request.get_full_path().encode(), request._request.body):
+    for part in ((request.method or "").encode(), request.get_full_path().encode(), request._request.body):
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()
 

@@ -353,10 +353,9 @@ class ReceiptSerializer(serializers.ModelSerializer[Receipt]):
         ]
 
     def get_node_name(self, receipt: Receipt) -> str:
-        names = self.context.setdefault("node_names", {})
-        if not names:
-            names.update(Party.objects.values_list("party_id", "name"))
-        return str(names.get(receipt.node, ""))
+        if not hasattr(self, "_names"):  # one query for a whole page
+            self._names = dict(Party.objects.values_list("party_id", "name"))
+        return str(self._names.get(receipt.node, ""))
 
     def get_batch(self, receipt: Receipt) -> dict[str, Any] | None:
         batch = receipt.batch
@@ -398,6 +397,7 @@ class AuditEntrySerializer(serializers.ModelSerializer[AuditEntry]):
 
 class ReconciliationSerializer(serializers.ModelSerializer[Reconciliation]):
     block = serializers.IntegerField(source="block_number", allow_null=True)
+    clean = serializers.BooleanField(source="agreed")
 
     class Meta:
         model = Reconciliation

@@ -41,7 +41,7 @@ class Reconciliation(models.Model):
 
     at = models.DateTimeField(auto_now_add=True)
     block_number = models.BigIntegerField(null=True, blank=True)
-    clean = models.BooleanField()
+    agreed = models.BooleanField()
     differences = models.JSONField(default=list)
     unreachable = models.JSONField(default=list, help_text="party ids of nodes that did not answer")
 
@@ -49,4 +49,4 @@ class Reconciliation(models.Model):
         ordering = ["-id"]
 
     def __str__(self) -> str:
-        return f"{self.at:%Y-%m-%d %H:%M} {'clean' if self.clean else 'differences'}"
+        return f"{self.at:%Y-%m-%d %H:%M} {'clean' if self.agreed else 'differences'}"

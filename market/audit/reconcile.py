@@ -112,7 +112,7 @@ def record(report: Report, *, actor: Actor) -> Reconciliation:
     """Keep a report, and the fact that it was made."""
     row = Reconciliation.objects.create(
         block_number=report.block_number,
-        clean=report.clean,
+        agreed=report.clean,
         differences=report.plain()["differences"],
         unreachable=report.unreachable,
     )

@@ -223,10 +223,10 @@ def build() -> World:
         ("job.submitted", "key:lt_3fa09c", institute, settled.job_id),
     ):
         audit.append(verb, actor=Actor(actor, party), subject=subject)
-    Reconciliation.objects.create(block_number=118, clean=True)
+    Reconciliation.objects.create(block_number=118, agreed=True)
     Reconciliation.objects.create(
         block_number=120,
-        clean=False,
+        agreed=False,
         differences=[
             {
                 "code": "grant.differs",

@@ -42,8 +42,8 @@ def audit(request: HttpRequest) -> HttpResponse:
 @for_roles(REGULATOR, OPERATOR)
 def reconcile_now(request: HttpRequest) -> HttpResponse:
     """Compare chain, portal and nodes now; asks every node, so it takes a moment."""
-    run = reconcile.record(reconcile.compare(), actor=actor_of(request))
-    if run.clean:
+    run = reconcile.record(reconcile.compare_settled(), actor=actor_of(request))
+    if run.agreed:
         messages.success(request, _("Compared: chain, portal and nodes agree."))
     else:
         messages.error(request, _("Compared: there are differences."))
