@@ -47,6 +47,7 @@ lint: setup-dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@npm run --silent check
 
 format: setup-dev
 	@$(BIN)/ruff check --fix .
@@ -111,7 +112,8 @@ frontend/static/build/.stamp: node_modules/.stamp $(FRONTEND_SOURCES)
 	@mkdir -p $(@D) && touch $@
 
 $(STAMPS)/catalogues: $(CATALOGUES) | $(STAMPS)/runtime-any
-	@if [ -n "$(CATALOGUES)" ]; then echo "· message catalogues"; $(BIN)/pybabel -q compile -D django -d frontend/locale; fi
+	@echo "· message catalogues"
+	@VAR_DIR=var/setup $(PY) manage.py compile_catalogues --verbosity 0 >/dev/null
 	@touch $@
 
 # Either set of packages brings pybabel.
