@@ -90,16 +90,20 @@ class Vault:
 
     def create(self, grant: str, consumer: str, request: EaasKeyRequest) -> OpenKey:
         """A new key under a grant; raises KeyLimit. A Paillier key of 3072 bits takes a second or two."""
-        if self._count(grant) >= self._max_keys_per_grant:
-            raise KeyLimit(f"this grant has {self._max_keys_per_grant} keys: use one of them")
+        self.require_room(grant)
         secret = _GENERATE[request.algorithm](request)
         key = to_hex(secrets.token_bytes(32))
         entry = _Entry(request.algorithm, consumer, int(self._clock()), secret)
         with self._lock:
-            if self._count(grant) >= self._max_keys_per_grant:
-                raise KeyLimit(f"this grant has {self._max_keys_per_grant} keys: use one of them")
+            # Another call may have made the last one meanwhile.
+            self.require_room(grant)
             self._store.put(_name(grant, key), msgspec.msgpack.encode(entry), _KIND)
         return OpenKey(key, entry)
+
+    def require_room(self, grant: str) -> None:
+        """Raise KeyLimit if the grant has all the keys it may have."""
+        if self._count(grant) >= self._max_keys_per_grant:
+            raise KeyLimit(f"this grant has {self._max_keys_per_grant} keys: use one of them")
 
     def find(self, grant: str, consumer: str, key: str) -> OpenKey:
         """A key of this grant and consumer; raises KeyUnknown."""

@@ -290,6 +290,7 @@ async def _eaas_create(ask: Ask) -> Response:
     order = ask.document(EaasKeyRequest)
 
     def create(charge: Charge) -> bytes:
+        eaas.vault.require_room(active.row.grant)
         charge()
         key = eaas.vault.create(active.row.grant, active.row.consumer, order)
         return canonical.encode(key.document)

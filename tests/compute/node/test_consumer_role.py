@@ -111,6 +111,20 @@ async def test_a_consumer_that_hangs_up_after_an_answer_is_charged_all_it_reserv
     assert order.reservation_state(granted.grant) == "SETTLED"
 
 
+async def test_a_proven_peer_that_sends_garbage_ends_the_job_with_a_typed_error(
+    east: RunningNode, consumer: Consumer
+) -> None:
+    order = ask(consumer, east.grant(consumer))
+    await asyncio.to_thread(east.portal.submit, order.submission)
+    channel = await in_time(lambda: reach(order, east))
+    await channel.send(b"\xc1 this is no message")
+    status = await asyncio.to_thread(east.wait_final, order.job)
+    assert (status.state, status.reason) == ("failed", "wire.bad_message")
+    await channel.close()
+    east.commit_all()
+    assert east.portal.health().status == "ok"
+
+
 async def test_nobody_takes_the_consumers_role(east: RunningNode, consumer: Consumer, lab: Lab) -> None:
     order = ask(consumer, east.grant(consumer))
     await asyncio.to_thread(east.portal.submit, order.submission)

@@ -21,11 +21,14 @@ MANY = 6000
 PSI = {"keys": {"left": ["patient_id"], "right": ["patient_id"]}, "max_elements": MANY}
 
 
-@pytest.fixture
-def pair(lab: Lab, portal: Portal, tmp_path: Path) -> Iterator[tuple[RunningNode, RunningNode]]:
-    """Two nodes of their own with sets large enough to be in the middle of something."""
-    left = make_node(tmp_path / "left", lab, portal, "Left", [f"p{i}" for i in range(MANY)])
-    right = make_node(tmp_path / "right", lab, portal, "Right", [f"p{i}" for i in range(0, 2 * MANY, 2)])
+@pytest.fixture(scope="module")
+def pair(
+    lab: Lab, portal: Portal, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[RunningNode, RunningNode]]:
+    """Two nodes with sets large enough to be in the middle of something. Each test leaves them running."""
+    home = tmp_path_factory.mktemp("pair")
+    left = make_node(home / "left", lab, portal, "Left", [f"p{i}" for i in range(MANY)])
+    right = make_node(home / "right", lab, portal, "Right", [f"p{i}" for i in range(0, 2 * MANY, 2)])
     try:
         left.start().register()
         right.start().register()
