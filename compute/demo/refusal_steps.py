@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from contracts.errors import Reverted
 if TYPE_CHECKING:
     from compute.demo.story import Story
 
+_RELEASE_TIMEOUT_S = 30.0
+
 
 def quota(story: Story) -> str:
     """A grant of two units: the third query finds nothing left, and the chain itself says so."""
@@ -19,7 +22,7 @@ def quota(story: Story) -> str:
     refusal = _refused(
         story, "quota exhausted", lambda: _query(story, "narrow", 1), ("QuotaExceeded", "quota")
     )
-    record = _on_chain(story, "narrow")
+    record = _released(story, "narrow")
     story.expect(record.used == 2 and record.reserved == 0, "two units are used and none is held")
     return refusal
 
@@ -40,7 +43,7 @@ def purpose(story: Story) -> str:
 
     before = _on_chain(story, "east").used
     refusal = _refused(story, "purpose changed", marketing, ("purpose",))
-    record = _on_chain(story, "east")
+    record = _released(story, "east")
     story.expect(record.used == before and record.reserved == 0, "nothing was used and nothing is held")
     return refusal
 
@@ -61,7 +64,7 @@ def revoked(story: Story) -> str:
         )
 
     refusal = _refused(story, "grant revoked", after, ("GrantRevoked", "revoked"))
-    story.expect(_on_chain(story, "east").reserved == 0, "the other grant holds nothing either")
+    story.expect(_released(story, "east").reserved == 0, "the other grant holds nothing either")
     return refusal
 
 
@@ -143,6 +146,14 @@ def _fields(error: JobEnded | PortalRefused) -> dict[str, str]:
         "remedy": str(detail.get("remedy", "")),
         "job": str(detail.get("job", "")),
     }
+
+
+def _released(story: Story, name: str) -> Any:
+    """A grant's record once nothing is held of it: the receipts of a refusal are on chain a moment later."""
+    end = time.monotonic() + _RELEASE_TIMEOUT_S
+    while (record := _on_chain(story, name)).reserved and time.monotonic() < end:
+        time.sleep(0.2)
+    return record
 
 
 def _on_chain(story: Story, name: str) -> Any:
