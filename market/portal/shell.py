@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from market.grants.models import Grant
 from market.ledger.models import Block
@@ -72,7 +73,7 @@ ROOMS: tuple[tuple[Word, tuple[Room, ...]], ...] = (
         ),
     ),
     (
-        _("Operation"),
+        pgettext_lazy("rail", "Operation"),
         (
             _room("parties", "parties", _("Parties"), _R, _O),
             _room("nodes", "node", _("Nodes"), _O),

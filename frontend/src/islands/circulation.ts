@@ -2,8 +2,11 @@
 // table is the one source. "t" changes between the two.
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 880;
-const SIDE = 190;
+const WIDEST = 980;
+const NARROWEST = 280;
+const WIDEST_SIDE = 190;
+const SIDE_SHARE = 0.32;
+const LETTER = 8.2;
 const NODE_WIDTH = 10;
 const GAP = 22;
 const MIN_HEIGHT = 120;
@@ -36,12 +39,21 @@ export function startCirculation(): void {
   if (flows.length === 0) return;
   const figure = document.createElement("figure");
   figure.className = "chart";
-  figure.append(draw(flows, box.dataset));
   box.append(figure);
+  // Drawn for the width there is, so that its words keep their size on a narrow screen.
+  let drawn = 0;
+  const redraw = (): void => {
+    const width = Math.round(Math.min(Math.max(figure.clientWidth, NARROWEST), WIDEST));
+    if (box.hidden || width === drawn) return;
+    drawn = width;
+    figure.replaceChildren(draw(flows, box.dataset, width));
+  };
+  new ResizeObserver(redraw).observe(box);
 
   const show = (chart: boolean): void => {
     box.hidden = !chart;
     table.hidden = chart;
+    redraw();
     const words = toggle.querySelector("span");
     if (words) words.textContent = (chart ? toggle.dataset["asTable"] : toggle.dataset["asChart"]) ?? "";
   };
@@ -55,7 +67,9 @@ export function startCirculation(): void {
   show(true);
 }
 
-function draw(flows: Flow[], words: DOMStringMap): SVGSVGElement {
+function draw(flows: Flow[], words: DOMStringMap, width: number): SVGSVGElement {
+  const side = Math.min(WIDEST_SIDE, width * SIDE_SHARE);
+  const letters = Math.floor(side / LETTER);
   const left = totals(flows, (flow) => flow.from);
   const right = totals(flows, (flow) => flow.to);
   const sum = flows.reduce((total, flow) => total + flow.units, 0);
@@ -65,8 +79,8 @@ function draw(flows: Flow[], words: DOMStringMap): SVGSVGElement {
   place(left, scale, height);
   place(right, scale, height);
 
-  const svg = element("svg", { viewBox: `0 0 ${WIDTH} ${height + TOP + 8}`, role: "img" });
-  svg.append(label(SIDE, 14, words["from"] ?? "", "end", "head"), label(WIDTH - SIDE, 14, words["to"] ?? "", "start", "head"));
+  const svg = element("svg", { viewBox: `0 0 ${width} ${height + TOP + 24}`, role: "img" });
+  svg.append(label(side, 14, words["from"] ?? "", "end", "head"), label(width - side, 14, words["to"] ?? "", "start", "head"));
   for (const flow of flows) {
     const from = left.get(flow.from);
     const to = right.get(flow.to);
@@ -74,7 +88,7 @@ function draw(flows: Flow[], words: DOMStringMap): SVGSVGElement {
     const thickness = Math.max(flow.units * scale, 1.5);
     const band = element("path", {
       class: "band",
-      d: ribbon(SIDE + NODE_WIDTH, from.y + from.offset, WIDTH - SIDE - NODE_WIDTH, to.y + to.offset, thickness),
+      d: ribbon(side + NODE_WIDTH, from.y + from.offset, width - side - NODE_WIDTH, to.y + to.offset, thickness),
     });
     const title = element("title", {});
     title.textContent = `${flow.from} → ${flow.to}: ${flow.units.toLocaleString("en")} ${words["unit"] ?? ""}`;
@@ -83,8 +97,8 @@ function draw(flows: Flow[], words: DOMStringMap): SVGSVGElement {
     from.offset += flow.units * scale;
     to.offset += flow.units * scale;
   }
-  column(svg, left, SIDE, SIDE - 8, "end");
-  column(svg, right, WIDTH - SIDE - NODE_WIDTH, WIDTH - SIDE + 8, "start");
+  column(svg, left, side, side - 8, "end", letters);
+  column(svg, right, width - side - NODE_WIDTH, width - side + 8, "start", letters);
   return svg;
 }
 
@@ -108,11 +122,18 @@ function place(columns: Map<string, Column>, scale: number, height: number): voi
   }
 }
 
-function column(svg: SVGSVGElement, columns: Map<string, Column>, x: number, textX: number, anchor: string): void {
+function column(
+  svg: SVGSVGElement,
+  columns: Map<string, Column>,
+  x: number,
+  textX: number,
+  anchor: string,
+  letters: number,
+): void {
   for (const [name, place] of columns) {
     svg.append(element("rect", { class: "node", x, y: place.y, width: NODE_WIDTH, height: place.height }));
     const middle = place.y + place.height / 2;
-    svg.append(label(textX, middle - 2, shortened(name), anchor, ""));
+    svg.append(label(textX, middle - 2, shortened(name, letters), anchor, ""));
     svg.append(label(textX, middle + 14, place.total.toLocaleString("en"), anchor, "figure"));
   }
 }
@@ -125,8 +146,16 @@ function ribbon(x1: number, y1: number, x2: number, y2: number, thickness: numbe
   );
 }
 
-function shortened(name: string): string {
-  return name.length > 24 ? `${name.slice(0, 23)}…` : name;
+// A Chinese character is as wide as two Latin letters.
+function shortened(name: string, letters: number): string {
+  let room = letters;
+  let kept = "";
+  for (const letter of name) {
+    room -= letter > "\u2e7f" ? 2 : 1;
+    if (room < 0) return `${kept.trimEnd()}…`;
+    kept += letter;
+  }
+  return name;
 }
 
 function label(x: number, y: number, words: string, anchor: string, kind: string): SVGTextElement {

@@ -136,7 +136,7 @@ def clock(value: object) -> SafeString:
 def expiry(unix_seconds: int) -> SafeString:
     """An expiry as a date and as time left."""
     left = sentences.time_left(unix_seconds - int(time.time()))
-    return format_html('{} <span class="quiet">({})</span>', moment_day(unix_seconds), left)
+    return format_html('{} <span class="quiet nowrap">({})</span>', moment_day(unix_seconds), left)
 
 
 @register.simple_tag

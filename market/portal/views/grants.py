@@ -224,13 +224,14 @@ def _draft(form: GrantRequestForm, offer: Offer, consumer: Any) -> Grant:
         text = str(value(name) or "")
         return int(text) if text.isdigit() and len(text) < 16 else otherwise
 
+    first_purpose = "…" if "*" in offer.purposes else offer.purposes[0]
     days = min(whole("days", _DEFAULT_DAYS), 36_500)
     return Grant(
         offer=offer,
         provider=offer.dataset.provider,
         consumer=consumer,
         dataset=offer.dataset,
-        purpose=str(value("purpose") or "")[:4000] or "…",
+        purpose=str(value("purpose") or first_purpose)[:4000],
         operations=[name for name in offer.operations if name in (value("operations") or [])],
         columns=[name for name in offer.columns if name in (value("columns") or [])],
         quota=whole("quota", _DEFAULT_QUOTA),
