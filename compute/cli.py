@@ -342,7 +342,7 @@ def jobs() -> None:
 @click.option("--draft", help="run what was prepared in the portal instead")
 @click.option("--purpose")
 @click.option("--grant", "roles", multiple=True, help="ROLE=GRANT, once per role")
-@click.option("--params", default="{}", help="JSON, or @FILE; see compute/protocols/README.md")
+@click.option("--params", default="{}", help="JSON, or @FILE; with --draft it is added to the draft's")
 @click.option("--units", multiple=True, help="ROLE=N: reserve another amount than computed")
 @click.option("--deadline-s", type=int, default=600, show_default=True)
 @click.option("--wait/--no-wait", default=True, help="follow the job and open its result")
@@ -362,7 +362,7 @@ def jobs_run(
     """Sign and order a job of KIND (psi, stats.vertical, pir.keyword, fl.logistic, …)."""
     with session.client() as client:
         if draft:
-            result = client.jobs.run_draft(draft, on_progress=_teller(session))
+            result = client.jobs.run_draft(draft, params=_json(params), on_progress=_teller(session))
         else:
             if not kind or purpose is None or not roles:
                 raise BadInput("give KIND, --purpose and --grant ROLE=GRANT for each role, or --draft")

@@ -147,8 +147,18 @@ class Jobs:
             return JobResult(job.job, job.state, None, job)
         return self.follow(order, on_progress=on_progress)
 
-    def run_draft(self, draft: str, *, on_progress: OnProgress | None = None) -> JobResult:
-        """Sign and run what somebody prepared in the portal."""
+    def run_draft(
+        self,
+        draft: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> JobResult:
+        """Sign and run what somebody prepared in the portal.
+
+        ``params`` are added to the draft's: what a PIR query asks for must not be in a draft, since the
+        portal would read it there.
+        """
         document = self._portal.get(f"jobs/drafts/{draft}", dict[str, Any])["document"]
         grants = {
             item["role"]: item["grant"] for item in document.get("participants", []) if item.get("grant")
@@ -157,7 +167,7 @@ class Jobs:
             document["kind"],
             purpose=document["purpose"],
             grants=grants,
-            params=document.get("params", {}),
+            params={**document.get("params", {}), **(params or {})},
             units=document.get("units") or None,
         )
         self.submit(order, draft=draft)
