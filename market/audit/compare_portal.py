@@ -79,7 +79,7 @@ def _jobs(report: Report) -> None:
                 node=sorted(bad),
                 message="receipts disagree",
             )
-        if job.state == Job.State.SETTLED and states - {Reservation.State.SETTLED}:
+        if job.state == Job.State.SETTLED and Reservation.State.HELD in states:
             report.add("job.state", job.job_id, field="state", portal=job.state, chain=sorted(states))
         if job.state in ("refused", "failed", "cancelled") and outcomes == {"completed"}:
             nodes = sum(1 for part in job.parts.all() if part.runs_at_node)

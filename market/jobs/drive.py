@@ -32,7 +32,6 @@ from market.parties.models import NodeStatus, Party
 
 log = logging.getLogger(__name__)
 DRIVE = Actor.system("drive")
-_MANIFESTS_EVERY_S = 2.0
 _RECEIPTS_PER_CALL = 200
 _BATCH_LIMIT = 128
 # A commit whose transaction reverted is tried again with what the node says then, but not in a tight loop.

@@ -133,8 +133,7 @@ def _amounts_to(job: Job, moment: float) -> tuple[str, dict[str, Any] | None]:
         return _worst(job, bad)
     if all_ended:
         if _receipted(job, parts):
-            settled = bool(held) and all(r.state == Reservation.State.SETTLED for r in held)
-            return (Job.State.SETTLED if settled else Job.State.RECEIPTED), None
+            return _settlement(held, parts)
         return Job.State.RUNNING, None
     if overdue:
         silent = [part for part in parts if part.node_state not in NODE_FINAL]
@@ -156,6 +155,20 @@ def _never_reserved(job: Job) -> tuple[str, dict[str, Any]] | None:
         return None
     reason = dict(attempt.error or {"code": "chain.reverted"})
     return (Job.State.CANCELLED if reason.get("code") == "job.cancelled" else Job.State.REFUSED), reason
+
+
+def _settlement(held: list[Reservation], parts: Sequence[JobPart]) -> tuple[str, dict[str, Any] | None]:
+    """Completed at every node: settled once nothing is held and every receipt is anchored."""
+    digests = {part.receipt_digest for part in parts}
+    waiting = Receipt.objects.filter(digest__in=digests).exclude(state=Receipt.State.ANCHORED).exists()
+    if waiting or not held or any(r.state == Reservation.State.HELD for r in held):
+        return Job.State.RECEIPTED, None
+    if all(r.state == Reservation.State.SETTLED for r in held):
+        return Job.State.SETTLED, None
+    return Job.State.SETTLED, {
+        "code": "receipt.unsettled",
+        "message": "a receipt was anchored after its reservation was released: too late to be charged",
+    }
 
 
 def _without_parts(job: Job, held: list[Reservation], overdue: bool) -> tuple[str, dict[str, Any] | None]:

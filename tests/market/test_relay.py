@@ -221,6 +221,35 @@ def test_releases_come_after_the_grace_and_only_then(stage: Stage, cast: Cast, g
     assert (grant.used, grant.reserved) == (0, 0)
 
 
+def test_a_receipt_too_late_to_be_charged_still_ends_its_job(
+    stage: Stage, cast: Cast, grant: Grant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from market.jobs import drive
+
+    node = stage.nodes[cast.alice.id]
+    deadline = int(time.time()) + 60
+    late = deadline + stage.lab.chain.release_grace_s + 5
+    with monkeypatch.context() as silent:
+        silent.setattr(node, "batch", lambda after, limit: None)
+        job = stage.submit(cast.bob, {"left": (grant, 60)}, deadline=deadline)
+        stage.round(2)
+        job.refresh_from_db()
+        assert job.state == "receipted"
+        stage.lab.chain.rpc.call("evm_setNextBlockTimestamp", late)
+        drive.sweep(now=late)
+        stage.settle()
+        assert Reservation.objects.get(job_id=job.job_id).state == "released"
+        other = stage.submit(cast.bob, {"left": (grant, 100)})
+        stage.settle()
+    stage.round(4)
+    job.refresh_from_db()
+    other.refresh_from_db()
+    grant.refresh_from_db()
+    assert (job.state, job.reason["code"]) == ("settled", "receipt.unsettled")
+    assert (other.state, grant.used) == ("settled", 100)
+    assert reconcile.compare().plain()["differences"] == []
+
+
 def test_events_that_nobody_projects_are_still_kept(stage: Stage) -> None:
     assert ChainEvent.objects.filter(name="EntrySet").count() == 3
 
