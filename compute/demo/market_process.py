@@ -18,7 +18,7 @@ from typing import Any
 from compute.sdk import Liutong
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-_START_TIMEOUT_S = 180.0
+_START_TIMEOUT_S = 300.0
 _STOP_TIMEOUT_S = 30.0
 
 

@@ -24,7 +24,7 @@ from market.supervisor.layout import REPOSITORY, Layout, write_atomically
 from market.supervisor.processes import Child, stop_all
 from market.supervisor.shells import write_shells
 
-_UP_TIMEOUT_S = 120.0
+_UP_TIMEOUT_S = 240.0
 _WORKERS = ("relay", "index", "drive")
 
 
