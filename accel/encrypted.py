@@ -14,7 +14,7 @@ from typing import overload
 
 import gmpy2
 
-from accel.encoding import check_scale
+from accel.encoding import MAX_SCALE_BITS, check_scale
 from accel.errors import (
     BadEncoding,
     BadParameter,
@@ -23,6 +23,7 @@ from accel.errors import (
     PlaintextOverflow,
     WrongKey,
 )
+from accel.paillier_backends import RERANDOMIZE
 from accel.paillier_keys import PublicKey
 from accel.randomness import Rng, system_rng
 
@@ -150,8 +151,6 @@ class EncryptedArray:
 
     def rerandomize(self, rng: Rng = system_rng) -> EncryptedArray:
         """The same plaintexts under fresh randomness: do it before a result crosses to another party."""
-        from accel.paillier import RERANDOMIZE  # the registry of operations sits above this type
-
         values = RERANDOMIZE.select("auto", batch=len(self))(self.key.n, self.values, rng)
         return self._like(tuple(gmpy2.mpz(value) for value in values), self.bound, rerandomized=True)
 
@@ -200,7 +199,7 @@ class EncryptedArray:
         bound = data[_FIXED_HEADER:body]
         if bound_length and bound[0] == 0:
             raise BadEncoding("the bound of an encrypted array is not canonical")
-        if scale_bits > 1024:
+        if scale_bits > MAX_SCALE_BITS:
             raise BadEncoding("the scale of an encrypted array is out of range")
         width = key.ciphertext_bytes
         numbers = [int.from_bytes(data[at : at + width], "big") for at in range(body, len(data), width)]

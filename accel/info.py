@@ -17,8 +17,8 @@ FACADES = ("curve25519", "paillier", "sm2", "sm3", "sm4", "lwe")
 def operations() -> list[Op[..., object]]:
     """Every operation with a choice of backends, by name."""
     found: dict[str, Op[..., object]] = {}
-    for facade in FACADES:
-        for value in vars(importlib.import_module(f"accel.{facade}")).values():
+    for module in (*FACADES, "paillier_backends"):
+        for value in vars(importlib.import_module(f"accel.{module}")).values():
             if isinstance(value, Op):
                 found[value.name] = value
     return [found[name] for name in sorted(found)]

@@ -18,10 +18,10 @@ from collections.abc import Sequence
 import gmpy2
 
 from accel import selftest
-from accel.cpu import paillier as _cpu
 from accel.encoding import DEFAULT_SCALE_BITS, Number, from_fixed, to_fixed
 from accel.encrypted import EncryptedArray, concatenate
 from accel.errors import BadParameter, PlaintextOverflow, WrongKey
+from accel.paillier_backends import DECRYPT, ENCRYPT
 from accel.paillier_keys import (
     DEFAULT_MODULUS_BITS,
     MAX_MODULUS_BITS,
@@ -31,8 +31,6 @@ from accel.paillier_keys import (
     generate,
 )
 from accel.randomness import Rng, system_rng
-from accel.reference import paillier as _reference
-from accel.registry import Op
 
 __all__ = [
     "DEFAULT_BOUND",
@@ -53,19 +51,6 @@ __all__ = [
 # Signed 128-bit plaintexts leave room for 2^1900 of them in a sum. The bound is public, so it must not be
 # taken from the data.
 DEFAULT_BOUND = (1 << 127) - 1
-
-# Backends agree on what decrypts, not on the ciphertext: each has its own way to make randomness.
-ENCRYPT: Op[[int, Sequence[int], Rng], list[int]] = Op("paillier.encrypt")
-ENCRYPT.backend("reference")(_reference.encrypt)
-ENCRYPT.backend("cpu", needs="gmpy2")(_cpu.encrypt)
-
-RERANDOMIZE: Op[[int, Sequence[int], Rng], list[int]] = Op("paillier.rerandomize")
-RERANDOMIZE.backend("reference")(_reference.rerandomize)
-RERANDOMIZE.backend("cpu", needs="gmpy2")(_cpu.rerandomize)
-
-DECRYPT: Op[[int, int, Sequence[int]], list[int]] = Op("paillier.decrypt")
-DECRYPT.backend("reference")(_reference.decrypt)
-DECRYPT.backend("cpu", needs="gmpy2")(_cpu.decrypt)
 
 
 def encrypt_ints(

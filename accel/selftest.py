@@ -12,7 +12,7 @@ from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
-from accel.errors import SelfTestFailed
+from accel.errors import BackendUnavailable, SelfTestFailed
 
 _checks: dict[str, Callable[[], None]] = {}
 _passed: set[str] = set()
@@ -38,7 +38,10 @@ def known_answer(name: str) -> Callable[[Callable[[], None]], Callable[[], None]
 
 
 def ensure(name: str) -> None:
-    """Run the self-test of a facade once per process; raises SelfTestFailed if an answer is wrong."""
+    """Run the self-test of a facade once per process.
+
+    Raises SelfTestFailed if an answer is wrong, BackendUnavailable if this machine has nothing to run it on.
+    """
     if name in _passed:
         return
     with _lock:
@@ -48,7 +51,7 @@ def ensure(name: str) -> None:
         setattr(_running, name, True)
         try:
             _checks[name]()
-        except SelfTestFailed:
+        except (SelfTestFailed, BackendUnavailable):
             raise
         except Exception as error:
             raise SelfTestFailed(

@@ -21,6 +21,7 @@ import gmpy2
 from accel import der, selftest, sm3
 from accel.errors import AccelError, BadEncoding, BadParameter, BadSignature, DecryptionFailed
 from accel.randomness import Rng, draw, random_below, system_rng
+from accel.reference import sm2 as _reference
 from accel.reference.sm2 import A, B, G, N, Point
 from accel.sm2_keys import MULTIPLY, MULTIPLY_BASE, PrivateKey, PublicKey, generate
 
@@ -76,7 +77,7 @@ def verify(public: PublicKey, message: bytes, signature: bytes, *, identity: byt
         raise BadSignature("the SM2 signature does not verify")
     left = _finite(MULTIPLY_BASE.select("auto", batch=1)([s])[0])
     right = _finite(MULTIPLY.select("auto", batch=1)([(public.x, public.y)], [t])[0])
-    total = _add(left, right)
+    total = _reference.add(left, right)  # public values only: speed and timing do not matter
     if total is None or (e + total[0]) % N != r:
         raise BadSignature("the SM2 signature does not verify")
 
@@ -188,12 +189,6 @@ def _finite(point: Point | None) -> Point:
     if point is None:
         raise AccelError("a multiple of an SM2 point came out at infinity")
     return point
-
-
-def _add(a: Point, b: Point) -> Point | None:
-    from accel.reference import sm2 as affine  # public values only: speed and timing do not matter
-
-    return affine.add(a, b)
 
 
 def _coordinates(point: Point) -> tuple[bytes, bytes]:

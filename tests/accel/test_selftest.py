@@ -2,10 +2,11 @@ import json
 from importlib import resources
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 
 import accel.sm3
 from accel import info, selftest
-from accel.errors import AccelError, SelfTestFailed
+from accel.errors import AccelError, BackendUnavailable, SelfTestFailed
 
 
 @pytest.fixture
@@ -36,6 +37,16 @@ def test_crash_inside_a_self_test_is_a_failed_self_test(forgotten, monkeypatch):
     monkeypatch.setitem(selftest._checks, "sm3", broken)
     with pytest.raises(SelfTestFailed, match="ZeroDivisionError"):
         accel.sm3.digest(b"")
+
+
+def test_a_machine_without_the_cipher_is_told_so_and_not_that_it_computes_wrongly(forgotten, monkeypatch):
+    def refuse(*unused):
+        raise UnsupportedAlgorithm("no SM3 here")
+
+    monkeypatch.setattr("accel.sm3.hashes.Hash", refuse)
+    for use in (lambda: accel.sm3.digest(b""), lambda: accel.sm3.hmac(b"key", b"")):
+        with pytest.raises(BackendUnavailable, match="SM3"):
+            use()
 
 
 def test_every_vector_file_names_its_source_and_comments_its_cases():
