@@ -2,7 +2,8 @@
 
 HPKE (RFC 9180) in base mode with DHKEM(X25519, HKDF-SHA256), HKDF-SHA256 and AES-256-GCM. ``context`` goes
 into the key schedule, so a payload sealed for one job and role opens for no other. Anyone can seal: who
-sealed is told by the receipt that names the job, not by this. Leaks the payload's length.
+sealed is told by the signature inside (`compute.wire.signed_result`), not by this. Leaks the payload's
+length.
 """
 
 from __future__ import annotations

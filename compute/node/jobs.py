@@ -31,7 +31,9 @@ from compute.node.store import Ending, JobRow, Store
 from compute.wire import canonical
 from compute.wire.binding import result_context
 from compute.wire.canonical import from_hex
+from compute.wire.identity import StatementSigner
 from compute.wire.messages import JobStatus, JobSubmission, ReceiptDetail
+from compute.wire.signed_result import sign_result
 from contracts.records import ReservationState
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ class Jobs:
         results: ResultStore,
         sessions: Sessions,
         receipts: Callable[[], ReceiptSigner],
+        signer: StatementSigner,
         withdrawn: Callable[[str], bool],
         clock: Callable[[], float],
     ) -> None:
@@ -70,6 +73,7 @@ class Jobs:
         self._results = results
         self._sessions = sessions
         self._receipts = receipts
+        self._signer = signer
         self._withdrawn = withdrawn
         self._clock = clock
         self._active: dict[str, Active] = {}
@@ -204,7 +208,8 @@ class Jobs:
         sealed = None
         if ended.payload is not None:
             context = result_context(from_hex(row.job), row.role)
-            sealed = sealing.seal(from_hex(submission.spec.result_key), ended.payload, context)
+            signed = sign_result(self._signer, from_hex(row.job), row.role, ended.payload)
+            sealed = sealing.seal(from_hex(submission.spec.result_key), signed, context)
         if ended.rows is not None:
             self._results.put(row.job, row.role, ended.rows)
         at_ms = int(self._clock() * 1000)

@@ -77,6 +77,7 @@ class Node:
             results=ResultStore(config.path(config.results)),
             sessions=self.sessions,
             receipts=self.receipts,
+            signer=self.signer,
             withdrawn=self.grants.withdrawn,
             clock=clock,
         )

@@ -43,3 +43,8 @@ class ChainView:
         """The key directory for handshakes: the party's active address, none while it is suspended."""
         record = self.chain.party(from_hex(party))
         return () if record is None or record.suspended else (record.address,)
+
+    def signers_of(self, party: str) -> tuple[str, ...]:
+        """Every address the party ever signed with: what it signed outlives a change of key."""
+        record = self.chain.party(from_hex(party))
+        return () if record is None else tuple(key.address for key in record.keys)

@@ -23,13 +23,14 @@ from compute.sdk.errors import JobEnded, WaitedTooLong
 from compute.sdk.grants import Grants
 from compute.sdk.identity import Identity
 from compute.sdk.objects import Grant, Job, Timeline, TimelineEvent
-from compute.sdk.orders import Order, prepare_order
+from compute.sdk.orders import Order, prepare_order, same_grant
 from compute.sdk.portal import Portal
 from compute.sdk.workspace import JobRecord, Workspace
 from compute.wire import canonical
 from compute.wire.binding import result_context, session_binding
 from compute.wire.canonical import from_hex
 from compute.wire.messages import JobSpec
+from compute.wire.signed_result import verify_result
 
 OnProgress = Callable[[TimelineEvent], None]
 _POLL_S = 0.3
@@ -92,7 +93,7 @@ class Jobs:
     ) -> Order:
         """Build and sign an order without sending it. ``grants``: role → grant or its id."""
         resolved = {
-            role: self._grants.get(grant.id if isinstance(grant, Grant) else grant)
+            role: same_grant(grant, self._grants.get(grant.id if isinstance(grant, Grant) else grant))
             for role, grant in grants.items()
         }
         return prepare_order(
@@ -220,11 +221,15 @@ class Jobs:
         payloads: dict[str, bytes] = {}
         if record.own_payload is not None and kind.consumer_role is not None:
             payloads[kind.consumer_role] = record.own_payload
+        parties = {item.role: item.party for item in spec.participants}
         for role in self.get(job).results:
             sealed = self._portal.download(f"jobs/{job}/result", role=role)
-            if sealed is not None:
+            if sealed is not None and role in parties:
                 context = result_context(from_hex(job), role)
-                payloads[role] = sealing.open_sealed(self._identity.box_private, sealed, context)
+                signed = sealing.open_sealed(self._identity.box_private, sealed, context)
+                # Anyone can seal to our key, the portal first: only the role's own node can sign.
+                signers = self._chain.signers_of(parties[role])
+                payloads[role] = verify_result(signed, from_hex(job), role, signers)
         if not payloads:
             return None
         return kind.open_result(self._session(kind, spec, job, record.secrets), payloads)

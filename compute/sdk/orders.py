@@ -56,7 +56,7 @@ def prepare_order(
     ``units`` overrides what is reserved per role. ``domain`` is UsageLedger's. Raises BadInput for
     parameters that do not fit, BadPortalAnswer for a grant whose terms are not what was signed.
     """
-    terms = {role: checked_terms(grant) for role, grant in grants.items()}
+    terms = {role: checked_terms(grant, identity.party) for role, grant in grants.items()}
     final_params, secrets = kind.prepare(dict(params), rng)
     participants = [
         Participant(
@@ -106,8 +106,13 @@ def prepare_order(
     )
 
 
-def checked_terms(grant: Grant) -> GrantTerms:
-    """A grant's terms, after checking that they are the ones behind its id; raises BadPortalAnswer."""
+def checked_terms(grant: Grant, consumer: str) -> GrantTerms:
+    """A grant's terms, after checking that they are the ones behind its id, and the grant ``consumer``'s.
+
+    Raises BadPortalAnswer, BadInput if there are no terms yet.
+    """
+    if grant.consumer.party != consumer:
+        raise BadPortalAnswer(f"grant {grant.grant} is another consumer's")
     if grant.terms is None or grant.grant is None or grant.not_before is None or grant.expiry is None:
         raise BadInput(f"grant {grant.id} is {grant.state}: its terms are not fixed yet")
     proposal = GrantProposal(
@@ -125,6 +130,20 @@ def checked_terms(grant: Grant) -> GrantTerms:
             f"the terms that the portal shows for grant {grant.grant} are not what was signed"
         )
     return proposal.terms
+
+
+def same_grant(asked: Grant | str, shown: Grant) -> Grant:
+    """``shown``, if it is the grant that was asked for; raises BadPortalAnswer.
+
+    A portal that shows another grant of the party would have it sign away that one.
+    """
+    if isinstance(asked, Grant):
+        same = shown.id == asked.id and asked.grant in (None, shown.grant)
+    else:
+        same = asked in (shown.id, shown.grant)
+    if not same:
+        raise BadPortalAnswer("the portal shows another grant than the one asked for")
+    return shown
 
 
 def _active(grant: Grant) -> str:

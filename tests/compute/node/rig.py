@@ -39,6 +39,7 @@ from compute.wire.messages import (
     SignedReceipt,
     SignedRequest,
 )
+from compute.wire.signed_result import verify_result
 from contracts import eip712
 from contracts.eip712 import Role
 from tests.chain_lab import REPOSITORY, Lab, Party, free_port
@@ -324,12 +325,15 @@ class Order:
         """The result, opened with the consumer's key."""
         spec = self.submission.spec
         kind = job_kind(spec.kind)
-        opened = {
-            role: open_sealed(
+        parties = {item.role: item.party for item in spec.participants}
+        opened = {}
+        for role, payload in payloads.items():
+            signed = open_sealed(
                 self.consumer.party.box_private, payload, result_context(from_hex(self.job), role)
             )
-            for role, payload in payloads.items()
-        }
+            record = self.consumer.lab.chain.party(from_hex(parties[role]))
+            assert record is not None
+            opened[role] = verify_result(signed, from_hex(self.job), role, [record.address])
         spec_hash = from_hex(self.submission.request.spec_hash)
         binding = session_binding(from_hex(self.job), spec_hash)
         session = Session("", spec, kind.parse(spec), binding, 1, os.urandom, self.kept)

@@ -16,7 +16,7 @@ from compute.sdk.errors import BadPortalAnswer
 from compute.sdk.identity import Identity
 from compute.sdk.jobs import Jobs  # noqa: F401 - registers the kinds
 from compute.sdk.objects import Grant, PartyRef
-from compute.sdk.orders import prepare_order
+from compute.sdk.orders import prepare_order, same_grant
 from compute.sdk.workspace import JobRecord, Workspace
 from compute.wire import canonical, structs
 from compute.wire.canonical import to_hex
@@ -114,6 +114,23 @@ def test_terms_that_the_portal_changed_are_noticed(identity: Identity) -> None:
         order_of(identity, dearer, grant_of(identity))
     with pytest.raises(BadPortalAnswer):
         order_of(identity, msgspec.structs.replace(good, quota=5), grant_of(identity))
+
+
+def test_a_grant_in_place_of_the_one_asked_for_is_noticed(identity: Identity) -> None:
+    asked, other = grant_of(identity), grant_of(identity)
+    for reference in (asked, asked.grant, asked.id, msgspec.structs.replace(asked, grant=None)):
+        assert same_grant(reference, asked) == asked
+    for reference in (asked, asked.grant, "another id"):
+        with pytest.raises(BadPortalAnswer, match="another grant"):
+            same_grant(reference, other)
+    with pytest.raises(BadPortalAnswer, match="another grant"):
+        same_grant(asked, msgspec.structs.replace(asked, id="2"))
+
+
+def test_a_grant_of_another_consumer_is_not_signed_for(identity: Identity) -> None:
+    foreign = msgspec.structs.replace(grant_of(identity), consumer=PartyRef(party="0x" + "77" * 32))
+    with pytest.raises(BadPortalAnswer, match="another consumer"):
+        order_of(identity, foreign, grant_of(identity))
 
 
 def test_a_grant_without_terms_cannot_be_used(identity: Identity) -> None:
