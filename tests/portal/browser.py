@@ -88,7 +88,8 @@ def portal(folder: Path) -> Iterator[Portal]:
         with (folder / "server.log").open("w") as log:
             server = subprocess.Popen(
                 [
-                    sys.executable, "-m", "uvicorn", "market.asgi:application", "--fd", str(listener.fileno()),
+                    sys.executable, "-m", "uvicorn", "market.asgi:application", "--fd",
+                    str(listener.fileno()),
                     "--lifespan", "off", "--log-level", "warning",
                 ],
                 env=environment, cwd=ROOT, stdout=log, stderr=log, pass_fds=[listener.fileno()],
