@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from compute.errors import BadInput
 from contracts.errors import BadStruct, ChainUnreachable, Reverted
 from market import errors
+from market.ledger.refusals import refusal_of
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -48,7 +49,8 @@ def typed(error: Exception) -> errors.MarketError:
         case ChainUnreachable():
             return errors.ChainUnavailable()
         case Reverted():
-            return errors.JobRejected(str(error), rule=error.name)
+            refusal = refusal_of(error)
+            return errors.JobRejected(refusal["message"], rule=error.name, remedy=refusal["remedy"])
         case Http404():
             return errors.NotFound()
         case PermissionDenied() | exceptions.PermissionDenied():

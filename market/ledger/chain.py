@@ -61,6 +61,6 @@ def _connect() -> Chain:
     if not address_book.startswith("0x"):
         address_book = Path(address_book).read_text().strip()
     try:
-        return Chain(settings.CHAIN_RPC_URL, address_book)
+        return Chain(settings.CHAIN_RPC_URL, address_book, timeout_s=settings.CHAIN_TIMEOUT_S)
     except ChainUnreachable as error:
         raise ChainUnavailable() from error
