@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
+from compute.cli.show import printable
 from compute.demo.report import Report
 from compute.sdk.objects import TimelineEvent
 
@@ -38,7 +39,7 @@ class Screen:
         """How a step ended."""
         mark = "[green]✓[/green]" if ok else "[bold red]✗[/bold red]"
         head = f"[bold]{self._title}[/bold]  " if self.console.is_terminal else "    "
-        self.console.print(f"{mark} {head}{summary}  [dim]{seconds:.1f} s[/dim]")
+        self.console.print(f"{mark} {head}{printable(summary)}  [dim]{seconds:.1f} s[/dim]")
 
     def say(self, text: str) -> None:
         """A line of detail under the running step."""
@@ -49,9 +50,8 @@ class Screen:
         if self._status is None:
             return
         share = f" {event.done}/{event.total}" if event.total else ""
-        self._status.update(
-            f"[bold]{self._title}[/bold]  [dim]{event.role or 'portal'}: {event.phase}{share}[/dim]"
-        )
+        said = printable(f"{event.role or 'portal'}: {event.phase}{share}")
+        self._status.update(f"[bold]{self._title}[/bold]  [dim]{said}[/dim]")
 
     def summary(self, report: Report) -> None:
         """The closing tables."""
@@ -60,7 +60,7 @@ class Screen:
             table.add_column(heading, justify="right" if heading == "time" else "left")
         for step in report.steps:
             mark = "[green]✓[/green]" if step.ok else "[bold red]✗[/bold red]"
-            table.add_row(mark, step.name, step.summary, f"{step.seconds:.1f} s")
+            table.add_row(mark, step.name, printable(step.summary), f"{step.seconds:.1f} s")
         self.console.print()
         self.console.print(table)
         numbers = _table("Federated beside plaintext")
@@ -78,7 +78,7 @@ class Screen:
         self.console.print(numbers)
         for step in report.steps:
             for failure in step.failures:
-                self.console.print(f"[bold red]✗ {step.name}:[/bold red] {failure}")
+                self.console.print(f"[bold red]✗ {step.name}:[/bold red] {printable(failure)}")
 
 
 def _table(title: str) -> Table:

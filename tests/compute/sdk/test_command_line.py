@@ -154,3 +154,26 @@ def test_a_malformed_order_never_leaves(tmp_path: Path, arguments: tuple[str, ..
     shared += ["--passphrase-file", str(passphrase)]
     assert run("keys", "new", "--key-file", keys, "--passphrase-file", str(passphrase)).exit_code == 0
     assert run("jobs", "run", *arguments, *shared).exit_code == 2
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J\x1b]0;owned\x07", "[/bold] [red]", "a\r\nb"])
+def test_texts_of_others_do_not_steer_the_terminal(text: str) -> None:
+    from io import StringIO
+
+    from rich.console import Console
+
+    from compute.cli.show import table
+
+    out = StringIO()
+    Console(file=out, width=100).print(table(("name",), [(text,)]))
+    assert "\x1b" not in out.getvalue()
+    assert "\x07" not in out.getvalue()
+    if "[" in text and "\x1b" not in text:
+        assert text in out.getvalue()
+
+
+def test_an_audit_file_of_another_kind_is_one_line_not_a_traceback(tmp_path: Path) -> None:
+    file = tmp_path / "audit.jsonl"
+    file.write_text('{"neither": 1}\n')
+    result = run("audit", "verify", "--offline", str(file), "--json")
+    assert result.exit_code == 2
