@@ -75,6 +75,10 @@ class Sessions:
     def used(self, job: str) -> Done:
         """What a session has used so far; nothing more is served from here on."""
         self._open.pop(job, None)
+        # A call that found the session open may still wait for a thread: ended here, it gets nothing, or it
+        # would be served after the count was taken.
+        with self._store.transaction() as db:
+            db.execute("UPDATE sessions SET ends_at = 0 WHERE job = ?", (job,))
         calls, used, _, transcript = self._read(job)
         return Done(units=used, transcript=transcript, metrics={"calls": used, "calls_reserved": calls})
 

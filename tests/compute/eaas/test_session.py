@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,27 @@ def test_a_session_closes_when_its_calls_are_used_up(node: RunningNode, consumer
     status = node.wait_final(order.job, 10)
     assert status.state == "completed"
     assert node.receipt_of(order.job).units == 2
+
+
+def test_no_call_is_served_after_the_count_was_taken(node: RunningNode, consumer: Consumer) -> None:
+    order, _ = session(node, consumer, calls=60)
+    client = consumer.client(node)
+    key = client.eaas_create_key(order.job, EaasKeyRequest(algorithm="paillier", bits=2048))
+    call = EncryptCall(key=key.key, values=("7",) * 40)
+
+    def served(_: int) -> bool:
+        try:
+            return bool(consumer.client(node).eaas_encrypt(order.job, call).ciphertexts)
+        except NodeRefused as error:
+            return error.problem.code != "eaas.closed"
+
+    # More calls than the node has threads, and the session closed while they wait for one.
+    with ThreadPoolExecutor(24) as callers:
+        answers = [callers.submit(served, number) for number in range(24)]
+        wait_for(lambda: node.portal.job(order.job).done > 2, 20, node.log)
+        assert client.eaas_close(order.job).state == "completed"
+        made = sum(answer.result() for answer in answers)
+    assert node.receipt_of(order.job).units == made + 1
 
 
 def test_a_session_closes_when_its_time_is_over(node: RunningNode, consumer: Consumer) -> None:
