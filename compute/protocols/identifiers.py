@@ -93,14 +93,10 @@ def column(table: pa.Table, name: str) -> pa.ChunkedArray:
     return table.column(name)
 
 
-def _texts(table: pa.Table, name: str, normalisation: Normalisation) -> list[str | None]:
-    values = column(table, name)
-    if pa.types.is_floating(values.type) or pa.types.is_nested(values.type):
-        raise BadInput(f"column {name!r} holds {values.type}: a key is text, integer, boolean or date")
-    return [None if value is None else normalisation.apply(_text(value)) for value in values.to_pylist()]
-
-
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str | None:
+    """A value as the text it is compared by: keys, groups and labels; None stays None."""
+    if value is None:
+        return None
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime.datetime):
@@ -109,6 +105,14 @@ def _text(value: Any) -> str:
     if isinstance(value, datetime.date):
         return value.isoformat()
     return str(value)
+
+
+def _texts(table: pa.Table, name: str, normalisation: Normalisation) -> list[str | None]:
+    values = column(table, name)
+    if pa.types.is_floating(values.type) or pa.types.is_nested(values.type):
+        raise BadInput(f"column {name!r} holds {values.type}: a key is text, integer, boolean or date")
+    texts = (text_of(value) for value in values.to_pylist())
+    return [None if text is None else normalisation.apply(text) for text in texts]
 
 
 def _encode(texts: Sequence[str | None], columns: Sequence[str], row: int) -> bytes:

@@ -106,6 +106,10 @@ class Session:
     secrets: Mapping[str, bytes] = field(default_factory=dict)
 
 
+def _as_written(params: dict[str, Any], rng: Rng) -> tuple[dict[str, Any], dict[str, bytes]]:
+    return dict(params), {}
+
+
 @dataclass(frozen=True)
 class JobKind:
     """One kind of job: a folder under ``compute/protocols`` registers exactly one or several of these.
@@ -116,7 +120,8 @@ class JobKind:
     ``units(spec, role)`` is what to reserve of that role's grant.
     ``start(session, table)`` builds the role's generator; ``table`` is None for the consumer.
     ``open_result(session, payloads)`` runs in the SDK on the unsealed payloads by role, gives plain JSON.
-    ``prepare(params, rng)`` runs in the SDK before signing: returns (final params, secrets to keep).
+    ``prepare(params, rng)`` runs in the SDK before signing: returns (final params, secrets to keep);
+    by default what the user wrote, and no secrets.
     ``result_roles`` are the nodes' roles that may deliver a payload (some only if the params say so).
     ``role_names`` are the roles as a form shows them, ``p*`` for p1…pN.
     ``unit`` says what one unit is, ``example`` is what a user writes as params before ``prepare``.
@@ -130,7 +135,7 @@ class JobKind:
     units: Callable[[JobSpec, Any, str], int]
     start: Callable[[Session, pa.Table | None], Steps]
     open_result: Callable[[Session, Mapping[str, bytes]], Any]
-    prepare: Callable[[dict[str, Any], Rng], tuple[dict[str, Any], dict[str, bytes]]]
+    prepare: Callable[[dict[str, Any], Rng], tuple[dict[str, Any], dict[str, bytes]]] = _as_written
     consumer_role: str | None = None
     result_roles: tuple[str, ...] = ()
     role_names: tuple[str, ...] = ()

@@ -69,8 +69,6 @@ class Transcript:
             digest.update(_prefixed(first.encode()) + _prefixed(second.encode()) + self.peer_digest(peer))
         return digest.digest()
 
-    combined = digest
-
     def _chain(self, sender: str, receiver: str) -> tuple[bytes, int]:
         seed = _CHAIN + _prefixed(self._binding) + _prefixed(sender.encode()) + _prefixed(receiver.encode())
         return self._chains.get((sender, receiver)) or (hashlib.sha256(seed).digest(), 0)

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from compute.errors import BadInput
 from compute.protocols.participants import require_roles
-from compute.protocols.protocol import JobKind, Rng, Session, Steps, register
+from compute.protocols.protocol import JobKind, Session, Steps, register
 from compute.wire.messages import JobSpec
 
 ROLES = ("service",)
@@ -49,10 +49,6 @@ def _open(session: Session, payloads: Mapping[str, bytes]) -> dict[str, Any]:
     return {}
 
 
-def _prepare(params: dict[str, Any], rng: Rng) -> tuple[dict[str, Any], dict[str, bytes]]:
-    return dict(params), {}
-
-
 KIND = register(
     JobKind(
         name="eaas",
@@ -63,7 +59,6 @@ KIND = register(
         units=_units,
         start=start,
         open_result=_open,
-        prepare=_prepare,
         role_names=ROLES,
         unit="call",
         example={"calls": 100, "duration_s": 3600},

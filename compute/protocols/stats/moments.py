@@ -10,7 +10,7 @@ is each value, once, at 2^-81. Doubles of magnitude 2^-27 and above are exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any
@@ -24,9 +24,9 @@ from accel.encoding import to_fixed
 from accel.errors import AccelError
 from compute.errors import BadInput, BadMessage, CohortTooSmall
 from compute.protocols import filters, payload
-from compute.protocols.identifiers import column
+from compute.protocols.identifiers import column, text_of
 from compute.protocols.protocol import Rng, Session
-from compute.wire.messages import Name, Text
+from compute.wire.messages import JobSpec, Name, Text
 
 SCALE_BITS = 80
 MAX_VALUE_BITS = 63
@@ -126,6 +126,11 @@ class Row:
     moments: Moments
 
 
+def units(spec: JobSpec, question: Question, role: str) -> int:
+    """Every role is charged one unit per group that was asked for."""
+    return len(question.group_names)
+
+
 def public_key(question: Question) -> paillier.PublicKey:
     """The consumer's key; raises BadInput if it is not a Paillier key of 2048 bits or more."""
     try:
@@ -147,7 +152,7 @@ def rows_of(table: pa.Table, question: Question) -> list[Row]:
         raise BadInput(f"column {question.value!r} holds {values.type}: statistics need numbers")
     groups: Iterable[Any] = [ALL] * table.num_rows
     if question.group_by is not None:
-        groups = (_text(value) for value in column(table, question.group_by).to_pylist())
+        groups = (text_of(value) for value in column(table, question.group_by).to_pylist())
     rows = []
     for number, (value, group) in enumerate(zip(values.to_pylist(), groups, strict=True)):
         if value is None or group not in wanted:
@@ -205,11 +210,6 @@ def open_totals(session: Session, payloads: Mapping[str, bytes], role: str) -> d
     return {"groups": groups, "suppressed": len(question.group_names) - len(groups)}
 
 
-def to_bytes(ciphertexts: Sequence[int], key: paillier.PublicKey) -> bytes:
-    """Ciphertexts at the fixed width of the key."""
-    return b"".join(value.to_bytes(key.ciphertext_bytes, "big") for value in ciphertexts)
-
-
 def _moments(value: Any, number: int, name: str) -> Moments:
     try:
         (scaled,) = to_fixed([value], SCALE_BITS)
@@ -218,12 +218,6 @@ def _moments(value: Any, number: int, name: str) -> Moments:
     if abs(scaled) >= 1 << (MAX_VALUE_BITS + SCALE_BITS):
         raise BadInput(f"row {number} of column {name!r} is beyond 2^{MAX_VALUE_BITS}", row=number)
     return Moments(1, scaled, scaled * scaled)
-
-
-def _text(value: Any) -> str | None:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return None if value is None else str(value)
 
 
 def _decimal(arrow_type: pa.DataType) -> bool:

@@ -12,7 +12,6 @@ section 4, without its dropout recovery.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Mapping, Sequence
 from fractions import Fraction
 from typing import Annotated
@@ -23,6 +22,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec import Meta
 
+from accel.encoding import to_fixed
+from accel.errors import BadParameter
 from compute.errors import BadInput, ProtocolAbort
 from compute.protocols.protocol import Effect, Message, Rng, Send, receive
 
@@ -90,14 +91,12 @@ def agree(
 
 def encode(values: Sequence[float], name: str) -> list[int]:
     """Signed fixed-point integers; raises BadInput if one is not finite or too large to be summed."""
-    encoded = []
-    for value in values:
-        if not math.isfinite(value):
-            raise BadInput(f"{name} holds a number that is not finite")
-        scaled = round(Fraction(value) * (1 << SCALE_BITS))
-        if scaled.bit_length() > MAX_SUM_BITS + SCALE_BITS - 6:
-            raise BadInput(f"{name} holds a number that is too large to be summed")
-        encoded.append(scaled)
+    try:
+        encoded = to_fixed(values, SCALE_BITS)
+    except BadParameter as error:
+        raise BadInput(f"{name} holds a number that is not finite") from error
+    if any(value.bit_length() > MAX_SUM_BITS + SCALE_BITS - 6 for value in encoded):
+        raise BadInput(f"{name} holds a number that is too large to be summed")
     return encoded
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from compute.errors import BadInput, ProtocolAbort
-from compute.protocols.identifiers import column
+from compute.protocols.identifiers import column, text_of
 
 F64 = npt.NDArray[np.float64]
 # Relative rise of the objective that is rounding, not a step too far.
@@ -37,7 +37,7 @@ class Rows:
 def rows_of(table: pa.Table, features: Sequence[str], label: str, positive: str) -> Rows:
     """The rows without nulls; raises BadInput naming a column that holds no finite numbers."""
     numbers = [_numbers(table, name) for name in features]
-    texts = [_text(value) for value in column(table, label).to_pylist()]
+    texts = [text_of(value) for value in column(table, label).to_pylist()]
     matrix = np.column_stack(numbers) if numbers else np.empty((table.num_rows, 0))
     usable = ~np.isnan(matrix).any(axis=1) & np.array([text is not None for text in texts], dtype=bool)
     labels = np.array([text == positive for text in texts], dtype=np.float64)
@@ -117,9 +117,3 @@ def _numbers(table: pa.Table, name: str) -> F64:
     if bad:
         raise BadInput(f"row {bad[0]} of column {name!r} is no finite number", row=bad[0], column=name)
     return numbers
-
-
-def _text(value: object) -> str | None:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return None if value is None else str(value)

@@ -34,7 +34,6 @@ from compute.protocols.protocol import (
     Message,
     Output,
     Progress,
-    Rng,
     Send,
     Session,
     Steps,
@@ -288,10 +287,6 @@ def _open(session: Session, payloads: Mapping[str, bytes]) -> dict[str, Any]:
     return fit
 
 
-def _prepare(params: dict[str, Any], rng: Rng) -> tuple[dict[str, Any], dict[str, bytes]]:
-    return dict(params), {}
-
-
 KIND = register(
     JobKind(
         name="fl.logistic",
@@ -302,7 +297,6 @@ KIND = register(
         units=_units,
         start=start,
         open_result=_open,
-        prepare=_prepare,
         consumer_role=COORDINATOR,
         role_names=("p*", COORDINATOR),
         unit="round",

@@ -91,43 +91,37 @@ def _open(session: Session, payloads: Mapping[str, bytes]) -> dict[str, Any]:
     return {"answers": [{"found": answer.found, "records": answer.records} for answer in answers]}
 
 
-ROW = register(
-    JobKind(
-        name="pir.row",
-        operation="pir",
-        params=RowParams,
-        roles=_roles,
-        columns=_columns,
-        units=_units,
-        start=start,
-        open_result=_open,
-        prepare=_prepare_rows,
-        consumer_role="client",
-        role_names=ROLES,
-        unit="query",
-        example={"columns": ["mean radius", "mean texture"], "rows": [3, 17]},
+def _kind(name: str, params: type[Any], prepare: Any, example: dict[str, Any]) -> JobKind:
+    return register(
+        JobKind(
+            name=name,
+            operation="pir",
+            params=params,
+            roles=_roles,
+            columns=_columns,
+            units=_units,
+            start=start,
+            open_result=_open,
+            prepare=prepare,
+            consumer_role="client",
+            role_names=ROLES,
+            unit="query",
+            example=example,
+        )
     )
-)
 
-KEYWORD = register(
-    JobKind(
-        name="pir.keyword",
-        operation="pir",
-        params=KeywordParams,
-        roles=_roles,
-        columns=_columns,
-        units=_units,
-        start=start,
-        open_result=_open,
-        prepare=_prepare_keywords,
-        consumer_role="client",
-        role_names=ROLES,
-        unit="query",
-        example={
-            "columns": ["mean radius"],
-            "key": ["pid"],
-            "keywords": [["P-0007"], ["P-0008"]],
-            "normalise": {"trim": True, "case": "keep"},
-        },
-    )
+
+ROW = _kind(
+    "pir.row", RowParams, _prepare_rows, {"columns": ["mean radius", "mean texture"], "rows": [3, 17]}
+)
+KEYWORD = _kind(
+    "pir.keyword",
+    KeywordParams,
+    _prepare_keywords,
+    {
+        "columns": ["mean radius"],
+        "key": ["pid"],
+        "keywords": [["P-0007"], ["P-0008"]],
+        "normalise": {"trim": True, "case": "keep"},
+    },
 )

@@ -30,7 +30,6 @@ from compute.protocols.protocol import (
     JobKind,
     Message,
     Output,
-    Rng,
     Send,
     Session,
     Steps,
@@ -237,10 +236,6 @@ def _open(session: Session, payloads: Mapping[str, bytes]) -> dict[str, Any]:
     return opened
 
 
-def _prepare(params: dict[str, Any], rng: Rng) -> tuple[dict[str, Any], dict[str, bytes]]:
-    return dict(params), {}
-
-
 KIND = register(
     JobKind(
         name="psi",
@@ -251,7 +246,6 @@ KIND = register(
         units=_units,
         start=start,
         open_result=_open,
-        prepare=_prepare,
         result_roles=ROLES,
         role_names=ROLES,
         unit="distinct key compared",

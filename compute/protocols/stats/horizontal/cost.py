@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from compute.protocols.cost import Cost, message_bytes
-from compute.protocols.stats.horizontal.protocol import Partial, Summary
+from compute.protocols.stats.exchange import Summary
+from compute.protocols.stats.horizontal.protocol import Partial
 
 
 def cost(parties: int, groups: int, modulus_bits: int = 3072) -> Cost:

@@ -18,7 +18,6 @@ import pyarrow as pa
 from msgspec import Meta
 
 from accel import paillier
-from accel.errors import AccelError
 from compute.errors import BadInput, CohortTooSmall, ProtocolAbort
 from compute.protocols import filters
 from compute.protocols.participants import require_consumer_apart, stacked_roles
@@ -33,9 +32,9 @@ from compute.protocols.protocol import (
     receive,
     register,
 )
-from compute.protocols.stats import moments
+from compute.protocols.stats import exchange, moments
+from compute.protocols.stats.exchange import Summary
 from compute.protocols.stats.moments import Moments
-from compute.protocols.stream import Uint32, split
 from compute.wire.messages import JobSpec
 
 
@@ -48,13 +47,6 @@ class Partial(Message, frozen=True, tag="stats.partial"):
 
     suppressed: Annotated[tuple[bool, ...], Meta(min_length=1, max_length=64)]
     ciphertexts: Annotated[bytes, Meta(max_length=1 << 17)]
-
-
-class Summary(Message, frozen=True, tag="stats.summary"):
-    """How many groups go to the consumer, and how many were suppressed."""
-
-    released: Uint32
-    suppressed: Uint32
 
 
 def start(session: Session, table: pa.Table | None) -> Steps:
@@ -81,16 +73,16 @@ def start(session: Session, table: pa.Table | None) -> Steps:
         partial = yield from receive(before, Partial)
         if len(partial.suppressed) != len(names):
             raise ProtocolAbort(f"{before} sent another number of groups than were asked for")
-        suppressed = [ours or theirs for ours, theirs in zip(suppressed, partial.suppressed, strict=True)]
-        total = (total + _ciphertexts(key, partial.ciphertexts, len(names), before)).rerandomize(session.rng)
+        suppressed = [any(flags) for flags in zip(suppressed, partial.suppressed, strict=True)]
+        theirs = exchange.from_bytes(key, partial.ciphertexts, len(names), before)
+        total = (total + theirs).rerandomize(session.rng)
     yield Progress("stats.encrypt", len(names), len(names))
 
     metrics = {"rows": len(rows), "groups": len(names)}
     if after is not None:
-        yield Send(after, Partial(tuple(suppressed), moments.to_bytes(total.ciphertexts(), key)))
+        yield Send(after, Partial(tuple(suppressed), exchange.to_bytes(total)))
         summary = yield from receive(after, Summary)
-        if summary.released + summary.suppressed != len(names):
-            raise ProtocolAbort(f"{after} reports another number of groups")
+        exchange.check_summary(summary, len(names), after)
         if before is not None:
             yield Send(before, summary)
         return Output(units=len(names), metrics=metrics | {"groups_suppressed": summary.suppressed})
@@ -120,16 +112,6 @@ def _encrypt(
     return paillier.encrypt_ints(key, plain, bound=moments.BOUND, rng=session.rng)
 
 
-def _ciphertexts(key: paillier.PublicKey, data: bytes, count: int, role: str) -> paillier.EncryptedArray:
-    if len(data) != count * key.ciphertext_bytes:
-        raise ProtocolAbort(f"{role} sent another number of ciphertexts than groups")
-    numbers = [int.from_bytes(item, "big") for item in split(data, key.ciphertext_bytes)]
-    try:
-        return paillier.EncryptedArray.from_ciphertexts(key, numbers, bound=moments.BOUND)
-    except AccelError as error:
-        raise ProtocolAbort(f"{role} sent an invalid ciphertext: {error.message}") from error
-
-
 def _roles(spec: JobSpec, params: Params) -> tuple[str, ...]:
     moments.public_key(params)
     require_consumer_apart(spec)
@@ -138,10 +120,6 @@ def _roles(spec: JobSpec, params: Params) -> tuple[str, ...]:
 
 def _columns(spec: JobSpec, params: Params, role: str) -> tuple[str, ...]:
     return params.value_columns
-
-
-def _units(spec: JobSpec, params: Params, role: str) -> int:
-    return len(params.group_names)
 
 
 def _open(session: Session, payloads: Mapping[str, bytes]) -> dict[str, Any]:
@@ -155,7 +133,7 @@ KIND = register(
         params=Params,
         roles=_roles,
         columns=_columns,
-        units=_units,
+        units=moments.units,
         start=start,
         open_result=_open,
         prepare=moments.prepare,

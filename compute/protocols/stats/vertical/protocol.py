@@ -22,7 +22,6 @@ import pyarrow as pa
 from msgspec import Meta
 
 from accel import curve25519, paillier
-from accel.errors import AccelError
 from compute.errors import BadInput, CohortTooSmall, ProtocolAbort
 from compute.protocols import filters
 from compute.protocols.identifiers import KeyColumns, Normalisation, keys_of
@@ -35,7 +34,8 @@ from compute.protocols.psi.ecdh.protocol import (
     check_size,
     domain_separation,
 )
-from compute.protocols.stats import moments
+from compute.protocols.stats import exchange, moments
+from compute.protocols.stats.exchange import Summary
 from compute.protocols.stats.moments import Moments
 from compute.protocols.stream import (
     Uint32,
@@ -78,13 +78,6 @@ class Counts(Message, frozen=True, tag="stats.counts"):
     groups: Annotated[tuple[Uint32, ...], Meta(min_length=1, max_length=64)]
 
 
-class Summary(Message, frozen=True, tag="stats.summary"):
-    """How many groups go to the consumer, and how many were too small."""
-
-    released: Uint32
-    suppressed: Uint32
-
-
 def start(session: Session, table: pa.Table | None) -> Steps:
     """The steps of ``values`` or of ``members``."""
     if table is None:
@@ -118,7 +111,7 @@ def _values(session: Session, table: pa.Table) -> Steps:
     def encrypt(first: int, last: int) -> bytes:
         plain = [row.pack() for _, row in shuffled[first:last]]
         array = paillier.encrypt_ints(key, plain, bound=moments.BOUND, rng=session.rng)
-        return moments.to_bytes(array.ciphertexts(), key)
+        return exchange.to_bytes(array)
 
     yield from send_array(
         "members", members, width, lambda first, last: b"".join(doubled[first:last]), "psi.double_blind"
@@ -126,8 +119,7 @@ def _values(session: Session, table: pa.Table) -> Steps:
     yield from send_array("members", len(shuffled), curve25519.POINT_BYTES, blind, "psi.blind")
     yield from send_array("members", len(shuffled), key.ciphertext_bytes, encrypt, "stats.encrypt")
     summary = yield from receive("members", Summary)
-    if summary.released + summary.suppressed != len(counts):
-        raise ProtocolAbort("members reports another number of groups")
+    exchange.check_summary(summary, len(counts), "members")
     return Output(
         units=len(counts),
         metrics={
@@ -165,7 +157,7 @@ def _members(session: Session, table: pa.Table) -> Steps:
     # Distinct within a group; a key with rows in two groups shows up in both.
     theirs = yield from receive_points("values", counts, "psi.receive")
     data = yield from receive_array("values", sum(counts), key.ciphertext_bytes, "stats.receive")
-    ciphertexts = _ciphertexts(key, data)
+    ciphertexts = exchange.from_bytes(key, data, sum(counts), "values")
 
     known = frozenset(mine)
     doubled = tags(curve25519.scalar_mult_many(theirs, scalar), session.binding, width)
@@ -225,14 +217,6 @@ def _shuffled(group: dict[bytes, Moments], order: list[int]) -> list[tuple[bytes
     return [items[index] for index in order]
 
 
-def _ciphertexts(key: paillier.PublicKey, data: bytes) -> paillier.EncryptedArray:
-    numbers = [int.from_bytes(item, "big") for item in split(data, key.ciphertext_bytes)]
-    try:
-        return paillier.EncryptedArray.from_ciphertexts(key, numbers, bound=moments.BOUND)
-    except AccelError as error:
-        raise ProtocolAbort(f"values sent an invalid ciphertext: {error.message}") from error
-
-
 def _roles(spec: JobSpec, params: Params) -> tuple[str, ...]:
     moments.public_key(params)
     require_consumer_apart(spec)
@@ -243,10 +227,6 @@ def _columns(spec: JobSpec, params: Params, role: str) -> tuple[str, ...]:
     if role == "members":
         return tuple(dict.fromkeys(params.keys.members))
     return tuple(dict.fromkeys(params.keys.values + params.value_columns))
-
-
-def _units(spec: JobSpec, params: Params, role: str) -> int:
-    return len(params.group_names)
 
 
 def _open(session: Session, payloads: Mapping[str, bytes]) -> dict[str, Any]:
@@ -260,7 +240,7 @@ KIND = register(
         params=Params,
         roles=_roles,
         columns=_columns,
-        units=_units,
+        units=moments.units,
         start=start,
         open_result=_open,
         prepare=moments.prepare,
