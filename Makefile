@@ -103,7 +103,9 @@ node_modules/.stamp: package.json package-lock.json requirements/node.txt | $(ST
 	@if [ "$(NODE_OK)" != yes ]; then echo "· Node from requirements/node.txt"; \
 		$(BIN)/uv pip install -q --python $(PY) --require-hashes -r requirements/node.txt; fi
 	@echo "· npm packages (package-lock.json)"
-	@npm ci --silent --no-progress || npm ci --no-progress # again, aloud
+	@npm ci --ignore-scripts --silent --no-progress || npm ci --ignore-scripts --no-progress # again, aloud
+	@for tool in anvil forge; do [ -e node_modules/.bin/$$tool ] \
+		|| ln -s ../@foundry-rs/$$tool/bin.mjs node_modules/.bin/$$tool; done # npm 10 drops a name that two packages claim
 	@touch $@
 
 frontend/static/build/.stamp: node_modules/.stamp $(FRONTEND_SOURCES)
