@@ -1,5 +1,6 @@
 """Every kind is complete, its generated files are current, and a spec that does not fit is refused."""
 
+import functools
 import json
 
 import msgspec
@@ -9,7 +10,7 @@ import pytest
 from compute.errors import BadInput
 from compute.protocols import catalogue
 from compute.protocols.kinds import job_kind, job_kinds
-from compute.protocols.protocol import JobKind, Session
+from compute.protocols.protocol import Session
 from compute.wire import canonical
 from compute.wire.messages import JobSpec
 from contracts.eip712 import Operation
@@ -18,7 +19,9 @@ from tests.compute.protocols.jobs import BINDING, CONSUMER, seeded, spec_of
 NAMES = ["eaas", "fl.logistic", "pir.keyword", "pir.row", "psi", "stats.horizontal", "stats.vertical"]
 
 
-def example_spec(kind: JobKind) -> JobSpec:
+@functools.cache  # the statistics kinds make a key pair, which takes seconds
+def example_spec(name: str) -> JobSpec:
+    kind = job_kind(name)
     params, _ = kind.prepare(dict(kind.example), seeded(kind.name))
     roles = [name for role in kind.role_names for name in (("p1", "p2") if role == "p*" else (role,))]
     return spec_of(kind.name, params, tuple(roles))
@@ -40,7 +43,7 @@ def test_generated_files_are_current() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_example_of_a_kind_is_a_valid_signable_job(name: str) -> None:
     kind = job_kind(name)
-    spec = example_spec(kind)
+    spec = example_spec(name)
     assert Operation[kind.operation.upper()]
     assert canonical.decode(JobSpec, canonical.encode(spec)) == spec
     params = kind.parse(spec)
@@ -62,7 +65,7 @@ def test_the_example_of_a_kind_is_a_valid_signable_job(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_participants_that_do_not_fit_are_refused(name: str) -> None:
     kind = job_kind(name)
-    spec = example_spec(kind)
+    spec = example_spec(name)
     params = kind.parse(spec)
     first, *rest = spec.participants
 
@@ -88,7 +91,7 @@ def test_participants_that_do_not_fit_are_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["stats.vertical", "stats.horizontal"])
 def test_a_consumer_with_the_key_holds_no_role(name: str) -> None:
     kind = job_kind(name)
-    spec = example_spec(kind)
+    spec = example_spec(name)
     for participant in spec.participants:
         with pytest.raises(BadInput, match="may hold no role"):
             kind.roles(msgspec.structs.replace(spec, consumer=participant.party), kind.parse(spec))
@@ -97,7 +100,7 @@ def test_a_consumer_with_the_key_holds_no_role(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "eaas"])
 def test_a_data_role_without_a_table_says_so(name: str) -> None:
     kind = job_kind(name)
-    spec = example_spec(kind)
+    spec = example_spec(name)
     session = Session(spec.participants[0].role, spec, kind.parse(spec), BINDING, 0, seeded(1))
     with pytest.raises(BadInput, match="needs a table"):
         next(kind.start(session, None))
@@ -105,7 +108,7 @@ def test_a_data_role_without_a_table_says_so(name: str) -> None:
 
 def test_a_service_has_no_steps() -> None:
     kind = job_kind("eaas")
-    spec = example_spec(kind)
+    spec = example_spec("eaas")
     with pytest.raises(BadInput, match="session with the node"):
         kind.start(Session("service", spec, kind.parse(spec), BINDING, 0, seeded(1)), pa.table({}))
 
