@@ -148,14 +148,19 @@ class GrantRequestForm(forms.Form):
 class DecisionForm(forms.Form):
     """What the provider may narrow when it approves, and a word to the consumer."""
 
-    quota = forms.IntegerField(label=_("Uses"), min_value=1, required=False)
-    days = forms.IntegerField(label=_("Days from today"), min_value=1, required=False)
+    quota = forms.IntegerField(label=_("Uses"), required=False)
+    days = forms.IntegerField(label=_("Days from today"), required=False)
     note = forms.CharField(
         label=_("Note to the consumer"),
         max_length=4000,
         required=False,
         widget=forms.Textarea(attrs={"rows": 2}),
     )
+
+    def __init__(self, *args: Any, most_quota: int, most_days: int, **options: Any) -> None:
+        super().__init__(*args, initial={"quota": most_quota, "days": most_days}, **options)
+        _bound(self, "quota", most_quota, required=False)
+        _bound(self, "days", most_days, required=False)
 
 
 class ApiKeyForm(forms.Form):
@@ -192,11 +197,12 @@ def _choose(form: forms.Form, name: str, choices: list[tuple[str, Any]]) -> None
     field.choices = choices
 
 
-def _bound(form: forms.Form, name: str, at_most: int) -> None:
+def _bound(form: forms.Form, name: str, at_most: int, *, required: bool = True) -> None:
     """A maximum that the offer sets: checked here, shown as a hint, enforced by the service again."""
     old: Any = form.fields[name]
     form.fields[name] = forms.IntegerField(
         label=old.label,
+        required=required,
         min_value=1,
         max_value=at_most,
         initial=at_most,

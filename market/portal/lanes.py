@@ -31,6 +31,13 @@ class Step:
     def icon(self) -> str:
         return ICONS[self.status]
 
+    @property
+    def amount(self) -> str:
+        """How far; of a phase that was left behind only its size, since nodes report progress sparsely."""
+        if not self.total:
+            return ""
+        return f"{self.done:,} / {self.total:,}" if self.status in (NOW, STOPPED) else f"{self.total:,}"
+
 
 @dataclass
 class Lane:

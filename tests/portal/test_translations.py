@@ -31,8 +31,13 @@ def catalogue(frontend: Path) -> dict[str, str]:
         text = message.string if isinstance(message.string, str) else message.string[0]
         assert not message.fuzzy, f"fuzzy: {key}"
         assert text, f"untranslated: {key}"
-        found[key] = text
+        found[_key(message.context or "", key)] = text
     return found
+
+
+def _key(context: str, message: str) -> str:
+    """As gettext writes it: the context, end of transmission, the message."""
+    return f"{context}\x04{message}" if context else message
 
 
 def test_every_placeholder_survives_translation(catalogue: dict[str, str]) -> None:
@@ -67,7 +72,7 @@ def _marked(source: str) -> set[str]:
             if name in {"_", "gettext", "gettext_lazy"}:
                 found |= {str(text) for text in texts[:1]}
             elif name in {"pgettext", "pgettext_lazy"}:
-                found |= {str(text) for text in texts[1:2]}
+                found |= {_key(str(texts[0]), str(texts[1]))}
     return found
 
 
@@ -131,3 +136,11 @@ def test_a_grant_reads_as_one_sentence_in_both_languages(world: World) -> None:
     assert chinese.startswith(
         "医学研究院可以对Breast biopsies, East进行安全求交、联合统计和联邦学习，使用列 patient"
     )
+
+
+def test_every_phase_that_protocols_report_has_words() -> None:
+    told: set[str] = set()
+    for module in (MARKET.parent / "compute" / "protocols").rglob("*.py"):
+        told |= set(re.findall(r'Progress\(\s*"([^"]+)"', module.read_text()))
+    assert told
+    assert told <= set(words.PHASES)

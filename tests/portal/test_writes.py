@@ -77,7 +77,7 @@ def test_widening_is_refused_beside_the_field(world: World, sign_in: Callable[..
     answer = sign_in("alice").post(f"/grants/{world.requested.pk}/approve/", {"quota": 201, "days": 30})
     world.requested.refresh_from_db()
     assert answer.status_code == 422
-    assert b"quota may only be narrowed" in answer.content
+    assert b"less than or equal to 200" in answer.content
     assert world.requested.state == "requested"
 
 

@@ -85,10 +85,7 @@ def grant(request: HttpRequest, grant_id: object) -> HttpResponse:
 def _grant_page(request: HttpRequest, found: Grant, form: DecisionForm | None = None) -> HttpResponse:
     actor = actor_of(request)
     is_provider = PROVIDER in actor.roles and found.provider_id == actor.party_id
-    days = max(1, round((found.expiry - time.time()) / _DAY_S))
-    decision = form or DecisionForm(initial={"quota": found.quota, "days": days})
-    decision.fields["quota"].widget.attrs["max"] = found.quota
-    decision.fields["days"].widget.attrs["max"] = days
+    decision = form or _decision_form(found)
     receipts = visible_receipts(actor).filter(grant_id=found.grant_id) if found.grant_id else []
     return page(
         request,
@@ -110,6 +107,11 @@ def _grant_page(request: HttpRequest, found: Grant, form: DecisionForm | None = 
         },
         status=422 if form is not None else 200,
     )
+
+
+def _decision_form(grant: Grant, data: Any = None) -> DecisionForm:
+    days = max(1, round((grant.expiry - time.time()) / _DAY_S))
+    return DecisionForm(data, most_quota=grant.quota, most_days=days)
 
 
 @for_roles(CONSUMER)
@@ -162,7 +164,7 @@ def approve(request: HttpRequest, grant_id: object) -> HttpResponse:
     """Fix the terms, possibly narrower; the provider's node signs next."""
     actor = actor_of(request)
     found = services.find(str(grant_id), actor)
-    form = DecisionForm(request.POST)
+    form = _decision_form(found, request.POST)
     if form.is_valid():
         try:
             services.approve_grant(grant_id=found.id, actor=actor, **form.cleaned_data)

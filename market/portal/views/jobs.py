@@ -19,7 +19,7 @@ from market.grants.services import visible_grants
 from market.jobs import services
 from market.jobs.kinds import job_kind, job_kinds, operation_of
 from market.jobs.models import Job
-from market.portal import words
+from market.portal import sentences, words
 from market.portal.access import CONSUMER, PROVIDER, REGULATOR, actor_of, for_roles
 from market.portal.composer import LOCAL_PARAMETERS, ComposerForm, command, takes_any_number
 from market.portal.forms import add_problem
@@ -96,7 +96,7 @@ def _job_context(found: Job, actor: Any) -> dict[str, Any]:
         "is_consumer": is_consumer,
         "can_cancel": is_consumer and not found.is_final and found.cancel_requested_at is None,
         "results": list(found.results.values_list("role", flat=True)) if is_consumer else [],
-        "seconds_left": max(0, found.deadline - int(time.time())) if not found.is_final else None,
+        "time_left": "" if found.is_final else sentences.time_left(found.deadline - int(time.time())),
     }
 
 
