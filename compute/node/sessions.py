@@ -68,7 +68,8 @@ class Sessions:
         self._store.advance(job, int(self._clock() * 1000), "serving", total=self._read(job)[0])
         ends_at = self._read(job)[2]
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(active.closing.wait(), max(0.0, ends_at - self._clock()))
+            async with asyncio.timeout(max(0.0, ends_at - self._clock())):
+                await active.closing.wait()
         active.closing.set()
         return self.used(job)
 

@@ -62,7 +62,8 @@ class MemoryChannel:
         if self._closed:
             raise PeerLost("this channel is closed", peer_code="")
         try:
-            item = await asyncio.wait_for(self._inbox.get(), self._idle_timeout_s)
+            async with asyncio.timeout(self._idle_timeout_s):
+                item = await self._inbox.get()
         except TimeoutError:
             raise PeerLost(f"the peer was silent for {self._idle_timeout_s:g} s", peer_code="") from None
         if isinstance(item, PeerLost):

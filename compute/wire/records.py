@@ -143,8 +143,10 @@ class SecureChannel:
                     raise self._failure
                 patience = self._limits.idle_timeout_s - (time.monotonic() - self._last_heard)
                 if patience > 0:
+                    # Not wait_for: before Python 3.12 it loses a cancellation that meets the end of the wait.
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._changed.wait(), patience)
+                        async with asyncio.timeout(patience):
+                            await self._changed.wait()
                     continue
             silent = PeerLost(f"the peer was silent for {self._limits.idle_timeout_s:g} s", peer_code="")
             await self._fail(silent)
@@ -171,7 +173,8 @@ class SecureChannel:
     async def _send_record(self, plaintext: bytes) -> None:
         record = self._sending.seal(plaintext)
         try:
-            await asyncio.wait_for(self._transport.send_frame(record), self._limits.idle_timeout_s)
+            async with asyncio.timeout(self._limits.idle_timeout_s):
+                await self._transport.send_frame(record)
         except TimeoutError:
             raise PeerLost(
                 f"the peer took nothing for {self._limits.idle_timeout_s:g} s", peer_code=""

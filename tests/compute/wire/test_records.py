@@ -229,8 +229,8 @@ async def test_an_interrupted_send_ends_the_channel_on_both_sides():
         # The right side takes in two messages and then waits for somebody to read them.
         sending = asyncio.create_task(left.send(b"a" * 1000))
         for _ in range(4):
-            await asyncio.sleep(0.01)
-            if not sending.done():
+            done, _ = await asyncio.wait({sending}, timeout=0.3)
+            if not done:
                 break
             sending = asyncio.create_task(left.send(b"a" * 1000))
         sending.cancel()
@@ -238,6 +238,29 @@ async def test_an_interrupted_send_ends_the_channel_on_both_sides():
             await sending
         with pytest.raises(PeerLost):
             await left.send(b"more")
+
+
+@pytest.mark.parametrize("direction", ["sending", "receiving"])
+async def test_a_cancelled_task_ends_whenever_the_cancellation_comes(direction):
+    async def for_ever(step):
+        while True:
+            await step()
+
+    for turns in range(25):
+        async with both_ends() as (left, right):
+            tasks = [
+                asyncio.create_task(for_ever(lambda channel=left: channel.send(b"x"))),
+                asyncio.create_task(for_ever(right.receive)),
+            ]
+            ours = tasks[0] if direction == "sending" else tasks[1]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            ours.cancel()
+            await asyncio.wait({ours}, timeout=1)
+            assert ours.cancelled(), f"after {turns} turns of the loop"
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=1)
 
 
 async def test_a_channel_says_nothing_of_its_keys():
