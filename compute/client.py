@@ -18,7 +18,9 @@ import msgspec
 from coincurve import PrivateKey
 
 from compute.errors import BadInput, ComputeError
+from compute.keys import sealed_call
 from compute.wire import canonical
+from compute.wire.binding import eaas_context
 from compute.wire.eaas import (
     AddCall,
     DecryptCall,
@@ -109,7 +111,8 @@ class StatementKey:
 class NodeClient:
     """One node, seen by one caller. ``node`` is the node's party id: requests are good for that node only.
 
-    ``party`` is the caller's party id; the portal's is `PORTAL_PARTY`. Thread-safe; close it or use ``with``.
+    ``party`` is the caller's party id; the portal's is `PORTAL_PARTY`. ``box_key`` is the node's X25519 key
+    as the chain names it; only the encryption service needs it. Thread-safe; close it or use ``with``.
     All methods raise NodeUnreachable, NodeRefused or BadNodeAnswer.
     """
 
@@ -120,6 +123,7 @@ class NodeClient:
         signer: StatementSigner,
         party: str = PORTAL_PARTY,
         *,
+        box_key: bytes | None = None,
         timeout_s: float = 20.0,
         clock: Callable[[], float] = time.time,
         transport: httpx.BaseTransport | None = None,
@@ -131,6 +135,7 @@ class NodeClient:
         self._node = node
         self._signer = signer
         self._party = party
+        self._box_key = box_key
         self._clock = clock
         self._http = httpx.Client(
             base_url=f"{parts.scheme}://{parts.netloc}",
@@ -231,11 +236,11 @@ class NodeClient:
 
     def eaas_create_key(self, job: str, request: EaasKeyRequest) -> EaasKey:
         """Make a key in the node's sealed store."""
-        return self._post(f"/v1/eaas/{job}/keys", request, EaasKey)
+        return self._sealed(job, "keys", canonical.encode(request), EaasKey)
 
     def eaas_keys(self, job: str) -> list[EaasKey]:
         """The keys of this job's grant. Not metered."""
-        return self._get(f"/v1/eaas/{job}/keys", list[EaasKey])
+        return self._sealed(job, "list", b"", list[EaasKey])
 
     def eaas_encrypt(self, job: str, call: EncryptCall) -> EaasAnswer:
         """Encrypt values (Paillier) or bytes (SM2, SM4)."""
@@ -266,7 +271,20 @@ class NodeClient:
         return self._post(f"/v1/eaas/{job}/close", None, JobStatus)
 
     def _eaas(self, job: str, operation: str, call: Document) -> EaasAnswer:
-        return self._post(f"/v1/eaas/{job}/{operation}", call, EaasAnswer)
+        return self._sealed(job, operation, canonical.encode(call), EaasAnswer)
+
+    def _sealed(self, job: str, operation: str, body: bytes, answer: type[T]) -> T:
+        """A call that whoever stands between, or stands in for the node, can neither read nor answer."""
+        if self._box_key is None:
+            raise BadInput("calls to the encryption service need the node's box key, from the chain")
+        context = eaas_context(job, operation)
+        sealed, reply = sealed_call.seal_call(self._box_key, body, context)
+        response = self._send("POST", f"/v1/eaas/{job}/{operation}", sealed)
+        try:
+            opened = sealed_call.open_answer(reply, response.content, context)
+        except BadInput as error:
+            raise BadNodeAnswer("the answer was not given by the node that the chain names") from error
+        return _decode(httpx.Response(response.status_code, content=opened), answer)
 
     def _get(self, path: str, answer: type[T]) -> T:
         return _decode(self._send("GET", path), answer)
@@ -289,7 +307,8 @@ class NodeClient:
             now=int(self._clock()),
         )
         if body:
-            headers["Content-Type"] = "application/json"
+            is_sealed = target.startswith(f"{self._prefix}/v1/eaas/")
+            headers["Content-Type"] = "application/octet-stream" if is_sealed else "application/json"
         try:
             with self._http.stream(method, target, content=body, headers=headers) as response:
                 content = bytearray()

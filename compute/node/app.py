@@ -23,6 +23,7 @@ from starlette.websockets import WebSocket
 
 from compute.eaas.service import CALLS, Call, Charge, Eaas
 from compute.errors import BadInput, ComputeError
+from compute.keys import sealed_call
 from compute.node.config import NOBODY
 from compute.node.grants import FREEZE, UNFREEZE
 from compute.node.problems import Forbidden, NoReceipts, NotFound, TooLarge, problem_response
@@ -30,6 +31,7 @@ from compute.node.running import Active
 from compute.node.service import Node
 from compute.node.sessions import SessionClosed
 from compute.wire import canonical
+from compute.wire.binding import eaas_context
 from compute.wire.eaas import EaasKeyRequest
 from compute.wire.messages import BatchOrder, GrantProposal, Health, JobStatus, JobSubmission
 from compute.wire.signed_http import Caller, verify_request
@@ -136,7 +138,7 @@ def create_app(node: Node) -> Starlette:
             route("GET", "/v1/jobs/{job}/result", _result),
             route("GET", "/v1/receipts", _receipts),
             route("POST", "/v1/batches", _batch),
-            route("GET", "/v1/eaas/{job}/keys", _eaas_keys),
+            route("POST", "/v1/eaas/{job}/list", _eaas_keys),
             route("POST", "/v1/eaas/{job}/keys", _eaas_create),
             route("POST", "/v1/eaas/{job}/close", _eaas_close),
             route("POST", "/v1/eaas/{job}/{operation}", _eaas_call),
@@ -282,12 +284,15 @@ async def _batch(ask: Ask) -> Response:
 
 async def _eaas_keys(ask: Ask) -> Response:
     eaas, active = _session(ask)
-    return _json(await ask.thread(eaas.vault.list, active.row.grant, active.row.consumer))
+    call = PrivateCall(ask, "list")
+    keys = await ask.thread(eaas.vault.list, active.row.grant, active.row.consumer)
+    return call.answer(msgspec.json.encode(keys))
 
 
 async def _eaas_create(ask: Ask) -> Response:
     eaas, active = _session(ask)
-    order = ask.document(EaasKeyRequest)
+    call = PrivateCall(ask, "keys")
+    order = call.document(EaasKeyRequest)
 
     def create(charge: Charge) -> bytes:
         eaas.vault.require_room(active.row.grant)
@@ -295,7 +300,7 @@ async def _eaas_create(ask: Ask) -> Response:
         key = eaas.vault.create(active.row.grant, active.row.consumer, order)
         return canonical.encode(key.document)
 
-    return await _metered(ask, active, "keys", create)
+    return await _metered(call, active, create)
 
 
 async def _eaas_call(ask: Ask) -> Response:
@@ -304,15 +309,39 @@ async def _eaas_call(ask: Ask) -> Response:
     if call_type is None:
         raise NotFound
     eaas, active = _session(ask)
-    call: Call = ask.document(call_type)
+    private = PrivateCall(ask, operation)
+    call: Call = private.document(call_type)
 
     def perform(charge: Charge) -> bytes:
         return canonical.encode(eaas.perform(active.row.grant, active.row.consumer, call, charge))
 
-    return await _metered(ask, active, operation, perform)
+    return await _metered(private, active, perform)
 
 
-async def _metered(ask: Ask, active: Active, operation: str, work: Callable[[Charge], bytes]) -> Response:
+class PrivateCall:
+    """A call to the encryption service, opened: sealed to our box key, its answer sealed to the caller's.
+
+    Raises BadInput if it is sealed to another key, for another job or another operation.
+    """
+
+    def __init__(self, ask: Ask, operation: str) -> None:
+        self.ask = ask
+        self.operation = operation
+        self._context = eaas_context(ask.identifier("job"), operation)
+        self._reply_key, self.body = sealed_call.open_call(ask.node.box_private, ask.body, self._context)
+
+    def document(self, document_type: type[T]) -> T:
+        """The body, strictly decoded."""
+        return canonical.decode(document_type, self.body)
+
+    def answer(self, answer: bytes) -> Response:
+        """The answer, readable for the caller alone."""
+        sealed = sealed_call.seal_answer(self._reply_key, answer, self._context)
+        return Response(sealed, media_type="application/octet-stream")
+
+
+async def _metered(call: PrivateCall, active: Active, work: Callable[[Charge], bytes]) -> Response:
+    ask = call.ask
     charged: list[int] = []
 
     def charge() -> int:
@@ -325,8 +354,8 @@ async def _metered(ask: Ask, active: Active, operation: str, work: Callable[[Cha
     finally:
         # A call that failed after it was charged is in the transcript too, with an empty answer.
         if charged:
-            ask.node.sessions.note(active, operation, ask.body, answer)
-    return Response(answer, media_type="application/json")
+            ask.node.sessions.note(active, call.operation, call.body, answer)
+    return call.answer(answer)
 
 
 async def _eaas_close(ask: Ask) -> Response:

@@ -61,6 +61,7 @@ class Node:
         self._secret = read_secret(config.path(config.keys.passphrase_file))
         self.keys = KeyStore.open(config.path(config.keys.store), self._secret)
         self.signer = NodeSigner(self.keys.get(SIGNING_KEY, SIGNING_KIND))
+        self.box_private = self.keys.get(BOX_KEY, BOX_KIND)
         self.store = Store(config.path(config.database))
         self.ledger = Ledger(config, self.store, connect)
         self.datasets = Datasets(config, self.store, self.keys, self.signer, self.ledger.domain)
@@ -132,7 +133,7 @@ class Node:
             party=self.config.party,
             name=self.config.name,
             address=self.signer.address,
-            box_key=to_hex(box_public(self.keys.get(BOX_KEY, BOX_KIND))),
+            box_key=to_hex(box_public(self.box_private)),
             he_key_digest=NO_HE_KEY,
             software=SOFTWARE,
             chain_id=self.ledger.known_chain_id(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from compute.errors import BadInput
 from compute.sdk.errors import BadPortalAnswer
 from compute.sdk.objects import ChainInfo
 from compute.sdk.portal import Portal
@@ -43,6 +44,13 @@ class ChainView:
         """The key directory for handshakes: the party's active address, none while it is suspended."""
         record = self.chain.party(from_hex(party))
         return () if record is None or record.suspended else (record.address,)
+
+    def box_key_of(self, party: str) -> bytes:
+        """The key to seal to for a party; raises BadInput for one that is unknown or suspended."""
+        record = self.chain.party(from_hex(party))
+        if record is None or record.suspended:
+            raise BadInput(f"party {party} is not active on chain")
+        return record.box_key
 
     def signers_of(self, party: str) -> tuple[str, ...]:
         """Every address the party ever signed with: what it signed outlives a change of key."""

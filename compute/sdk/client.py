@@ -86,7 +86,7 @@ class Liutong:
     @cached_property
     def eaas(self) -> Encryption:
         """Encryption as a service."""
-        return Encryption(self.jobs, self.identity)
+        return Encryption(self.jobs, self.identity, self.chain)
 
     def whoami(self) -> Whoami:
         """What the portal takes the API key for."""

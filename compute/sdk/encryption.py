@@ -1,7 +1,8 @@
 """Encryption as a service from the consumer's side: a session is a job, each call is one unit.
 
-Calls go straight to the provider's node, signed with the consumer's key; the portal sees neither keys nor
-values. Binary values are bytes here and base64 on the wire; Paillier numbers are text or int.
+Calls go straight to the provider's node, signed with the consumer's key and sealed to the node's box key from
+the chain: whoever gave out the address or stands in between sees neither keys nor values. Binary values are
+bytes here and base64 on the wire; Paillier numbers are text or int.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Literal, cast
 
 from compute.client import NodeClient
 from compute.errors import BadInput
+from compute.sdk.chain_view import ChainView
 from compute.sdk.errors import JobEnded, WaitedTooLong
 from compute.sdk.identity import Identity
 from compute.sdk.jobs import Jobs
@@ -37,8 +39,9 @@ _POLL_S = 0.3
 class Encryption:
     """``client.eaas``."""
 
-    def __init__(self, jobs: Jobs, identity: Identity) -> None:
+    def __init__(self, jobs: Jobs, identity: Identity, chain: ChainView) -> None:
         self._jobs = jobs
+        self._chain = chain
         self._identity = identity
 
     def open(
@@ -78,8 +81,13 @@ class Encryption:
                 raise WaitedTooLong(f"the session is still {job.state}", job=job.job)
             time.sleep(_POLL_S)
         service = next(item for item in order.spec.participants if item.role == "service")
+        # The portal names the address: the box key from the chain makes sure of who reads and answers.
         client = NodeClient(
-            job.peers["service"], service.party, self._identity.signer, party=self._identity.party
+            job.peers["service"],
+            service.party,
+            self._identity.signer,
+            party=self._identity.party,
+            box_key=self._chain.box_key_of(service.party),
         )
         return EaasSession(client, self._jobs, order.job)
 

@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
-from compute.client import NodeRefused
+from compute.client import BadNodeAnswer, NodeClient, NodeRefused, StatementKey
+from compute.keys.sealed_call import open_call
+from compute.keys.sealing import new_box_key
 from compute.node import setup
+from compute.wire.binding import eaas_context
 from compute.wire.canonical import from_hex
 from compute.wire.eaas import DecryptCall, EaasKeyRequest, EncryptCall, SignCall
 from tests.chain_lab import Lab
@@ -76,6 +80,43 @@ def test_a_session_closes_when_its_calls_are_used_up(node: RunningNode, consumer
     status = node.wait_final(order.job, 10)
     assert status.state == "completed"
     assert node.receipt_of(order.job).units == 2
+
+
+def test_a_call_sealed_to_another_key_is_refused_before_it_costs_anything(
+    node: RunningNode, consumer: Consumer
+) -> None:
+    order, _ = session(node, consumer, calls=5)
+    stranger = NodeClient(
+        node.url, node.party, StatementKey(consumer.party.key), consumer.id, box_key=new_box_key()[1]
+    )
+    with pytest.raises(NodeRefused) as caught:
+        stranger.eaas_create_key(order.job, EaasKeyRequest(algorithm="sm4"))
+    assert caught.value.problem.status == 400
+    consumer.client(node).eaas_close(order.job)
+    assert node.receipt_of(order.job).units == 0
+
+
+def test_whoever_stands_in_for_the_node_reads_and_forges_nothing(consumer: Consumer) -> None:
+    box_private, box_public = new_box_key()
+    seen: list[bytes] = []
+
+    def impostor(request: httpx.Request) -> httpx.Response:
+        seen.append(request.read())
+        return httpx.Response(200, content=b'{"calls_left":1,"values":["666"]}')
+
+    client = NodeClient(
+        "http://127.0.0.1:1",
+        "0x" + "22" * 32,
+        StatementKey(consumer.party.key),
+        consumer.id,
+        box_key=box_public,
+        transport=httpx.MockTransport(impostor),
+    )
+    with pytest.raises(BadNodeAnswer):
+        client.eaas_encrypt("0x" + "33" * 32, EncryptCall(key="0x" + "44" * 32, values=("987654321",)))
+    assert b"987654321" not in seen[0]
+    context = eaas_context("0x" + "33" * 32, "encrypt")
+    assert b"987654321" in open_call(box_private, seen[0], context)[1]
 
 
 def test_no_call_is_served_after_the_count_was_taken(node: RunningNode, consumer: Consumer) -> None:

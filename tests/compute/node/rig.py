@@ -55,7 +55,7 @@ class Portal:
         self.key = StatementKey(secrets.token_bytes(32))
 
     def client(self, node: RunningNode) -> NodeClient:
-        return NodeClient(node.url, node.party, self.key)
+        return NodeClient(node.url, node.party, self.key, box_key=node.box_key)
 
 
 class RunningNode:
@@ -96,10 +96,11 @@ class RunningNode:
         self.config: NodeConfig = load(path)
         self.party = self.config.party
         self.lab = lab
+        document = setup.sign_enrolment(self.config, lab.chain.domain("PartyRegistry"))
+        self.box_key = from_hex(document.box_key)
         self.portal = portal.client(self)
         self.process: subprocess.Popen[bytes] | None = None
         if enrol:
-            document = setup.sign_enrolment(self.config, lab.chain.domain("PartyRegistry"))
             lab.send(
                 lab.chain.enrol_call(
                     from_hex(document.party),
@@ -230,7 +231,7 @@ class Consumer:
         self.id = to_hex(self.party.id)
 
     def client(self, node: RunningNode) -> NodeClient:
-        return NodeClient(node.url, node.party, StatementKey(self.party.key), self.id)
+        return NodeClient(node.url, node.party, StatementKey(self.party.key), self.id, box_key=node.box_key)
 
     def order(
         self,
