@@ -134,7 +134,8 @@ def ensure_contracts(layout: Layout, url: str, operator_key: bytes, *, embedded:
         known: dict[str, Any] = json.loads(layout.deployment.read_text())
         try:
             chain = Chain(url, known["address_book"])
-            chain.head()
+            _ = chain.addresses  # asks the address book, so it fails where there is none
+            chain.close()
         except ContractError as error:
             raise StartFailed(
                 f"the contracts of {layout.home} are not on the chain at {url} ({error}): "

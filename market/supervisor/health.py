@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +27,13 @@ def wait_until(
             raise StartFailed(f"{what}: not within {timeout_s:.0f} s")
         tend()
         time.sleep(_PAUSE_S)
+
+
+def listens(port: int) -> bool:
+    """Whether anything accepts connections on a port of the loopback interface."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def answers(http: httpx.Client, url: str) -> bool:

@@ -51,6 +51,7 @@ class Stack:
     def start(self) -> None:
         """Bring everything up; the first start also makes keys, contracts, parties, logins. Idempotent."""
         relayer_key = self._relayer_key()
+        self._refuse_taken_ports()
         if self._embedded:
             self._say(f"chain on {self.rpc_url}")
             self._spawn("chain", embedded.anvil_command(self.layout), {}, before=self._keeper.mend)
@@ -100,6 +101,16 @@ class Stack:
         self._write_status()
 
     # ---- steps of the start
+
+    def _refuse_taken_ports(self) -> None:
+        """Somebody else's chain on our port must not be taken for ours: look before anything is started."""
+        for name, port in self.layout.ports.items():
+            if (name == "chain" and not self._embedded) or not health.listens(port):
+                continue
+            raise StartFailed(
+                f"port {port} of 127.0.0.1, meant for {name}, is in use: stop what uses it, "
+                f'or start in another folder with other ports: make up ARGS="--home var/other --free-ports"'
+            )
 
     def _identities(self, deployment: dict[str, Any]) -> list[tuple[PartyPlan, dict[str, Any]]]:
         """Keys and enrolments of all parties, each made by the party's own tool, side by side."""

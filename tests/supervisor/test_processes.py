@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from market.supervisor import processes
-from market.supervisor.chain import StateKeeper
+from market.supervisor.chain import StartFailed, StateKeeper, ensure_contracts
 from market.supervisor.instance import AlreadyRunning, only_one
 from market.supervisor.layout import Layout
 from market.supervisor.processes import Child, stop_all
+from market.supervisor.stack import Stack
+from tests.chain_lab import Anvil
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOREVER = "import time; print('up', flush=True); time.sleep(600)"
@@ -169,3 +174,24 @@ def test_a_whole_chain_state_is_left_alone(tmp_path: Path) -> None:
     state.write_text('{"block": 9}')
     keeper.mend()
     assert state.read_text() == '{"block": 9}'
+
+
+def test_a_taken_port_is_named_before_anything_is_started(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, free_ports=True)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", layout.ports["chain"]))
+        other.listen()
+        stack = Stack(layout, say=lambda text: None, stop=threading.Event())
+        with pytest.raises(StartFailed, match="meant for chain"):
+            stack.start()
+    assert stack.children == []
+
+
+def test_contracts_that_are_gone_are_not_deployed_again_in_silence(tmp_path: Path, anvil: Anvil) -> None:
+    layout = Layout(tmp_path)
+    key = bytes.fromhex(layout.secret("relayer.key"))
+    first = ensure_contracts(layout, anvil.url, key, embedded=True)
+    assert ensure_contracts(layout, anvil.url, key, embedded=True) == first
+    layout.deployment.write_text(json.dumps({**first, "address_book": "0x" + "12" * 20}))
+    with pytest.raises(StartFailed, match="start over"):
+        ensure_contracts(layout, anvil.url, key, embedded=True)
