@@ -29,6 +29,14 @@ class BadRequest(MarketError):
     title = "A field of the request does not fit"
 
 
+class TooLarge(MarketError):
+    """The body is longer than any request needs."""
+
+    code = "request.too_large"
+    status = 413
+    title = "The request is too large"
+
+
 class Unauthenticated(MarketError):
     """No valid session or API key. Unknown, revoked and malformed keys look the same."""
 

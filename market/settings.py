@@ -154,7 +154,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["market.api.permissions.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["market.api.parsers.StorableJson"],
     "DEFAULT_SCHEMA_CLASS": "market.api.openapi.Schema",
     "EXCEPTION_HANDLER": "market.api.problems.exception_handler",
     "DEFAULT_PAGINATION_CLASS": "market.api.pagination.Pages",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -57,6 +57,8 @@ def typed(error: Exception) -> errors.MarketError:
             return errors.ScopeMissing(str(error) or "")
         case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
             return errors.Unauthenticated()
+        case RequestDataTooBig():
+            return errors.TooLarge()
         case exceptions.ValidationError():
             field, reason = _first(error.detail)
             return errors.BadRequest(f"{field}: {reason}" if field else reason, field=field)

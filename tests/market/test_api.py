@@ -56,6 +56,36 @@ def test_without_a_valid_key_nothing_is_told(stage: Stage, header: str) -> None:
     assert answer["WWW-Authenticate"].startswith("Bearer")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[" * 100_000 + "]" * 100_000,
+        '{"document": {"kind": "psi", "x": "\\ud800"}}',
+        '{"document": {"kind": "psi", "\\ud800": 1}}',
+        '{"document": {"kind": "psi", "x": ["\\u0000"]}}',
+        '{"document": NaN}',
+        "\ufeff{",
+    ],
+    ids=["deep", "surrogate", "surrogate in a name", "NUL", "NaN", "broken"],
+)
+def test_a_body_that_nothing_could_hold_is_the_senders_fault(stage: Stage, cast: Cast, body: str) -> None:
+    _row, token = parties.create_api_key(party=cast.bob.row, name="k", scopes=["read", "jobs"], actor=SYSTEM)
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+    answer = client.post("/api/v1/jobs/drafts", body.encode(), content_type="application/json", **key())
+    assert answer.status_code == 400, answer.content
+    assert answer["Content-Type"] == "application/problem+json"
+
+
+def test_a_body_larger_than_any_request_is_refused_as_such(stage: Stage, cast: Cast) -> None:
+    _row, token = parties.create_api_key(party=cast.bob.row, name="k", scopes=["read", "jobs"], actor=SYSTEM)
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+    body = b"{}" + b" " * (6 << 20)
+    answer = client.post("/api/v1/jobs/drafts", body, content_type="application/json", **key())
+    assert (answer.status_code, answer.json()["code"]) == (413, "request.too_large")
+
+
 def test_a_revoked_key_is_like_no_key(stage: Stage, cast: Cast) -> None:
     row, token = parties.create_api_key(party=cast.bob.row, name="k", scopes=["read"], actor=SYSTEM)
     client = APIClient()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from django.contrib import messages
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
+from market.parties import throttle
 from market.parties.models import Membership
 from market.portal.access import EVERYONE, for_roles
 from market.portal.forms import SignInForm
@@ -24,6 +27,22 @@ class SignIn(LoginView):
     template_name = "portal/sign_in.html"
     authentication_form = SignInForm
     redirect_authenticated_user = True
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Try a password, unless too many were wrong lately."""
+        if throttle.blocked(*_who(request)):
+            messages.error(request, _("Too many wrong passwords: try again in a quarter of an hour."))
+            context = self.get_context_data(form=SignInForm(request))
+            return self.render_to_response(context, status=429)
+        return super().post(request, *args, **kwargs)
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        throttle.note_failure(*_who(self.request))
+        return super().form_invalid(form)
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        throttle.forget(*_who(self.request))
+        return super().form_valid(form)
 
     def get_context_data(self, **context: Any) -> dict[str, Any]:
         return {**frame(self.request), **cast(dict[str, Any], super().get_context_data(**context))}
@@ -51,6 +70,10 @@ def set_theme(request: HttpRequest) -> HttpResponse:
             THEME_COOKIE, theme, max_age=_YEAR_S, samesite="Lax", httponly=True, secure=request.is_secure()
         )
     return response
+
+
+def _who(request: HttpRequest) -> tuple[str, str]:
+    return request.POST.get("username", "")[:150], request.META.get("REMOTE_ADDR", "")
 
 
 def _safe_next(request: HttpRequest) -> str:
