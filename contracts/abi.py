@@ -14,13 +14,19 @@ from typing import Any
 from eth_abi.abi import decode as abi_decode
 from eth_abi.abi import encode as abi_encode
 from eth_abi.exceptions import DecodingError, EncodingError
+from eth_utils.abi import (
+    abi_to_signature,
+    collapse_if_tuple,
+    event_abi_to_log_topic,
+    function_abi_to_4byte_selector,
+)
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from contracts import artifacts
 from contracts.errors import BadChainData, BadStruct
 
-_Entry = dict[str, Any]
+_Entry = Any  # eth_typing's ABIElement or ABIComponent: plain dicts out of the artifact
 
 # Solidity's own two errors: require() with a text, and arithmetic or enum panics.
 _ERROR_STRING = keccak(b"Error(string)")[:4]
@@ -33,8 +39,8 @@ class Abi:
     def __init__(self, entries: Sequence[_Entry]) -> None:
         self._functions = {e["name"]: e for e in entries if e["type"] == "function"}
         self._constructor: _Entry = next((e for e in entries if e["type"] == "constructor"), {"inputs": []})
-        self._events = {keccak(_signature(e).encode()): e for e in entries if e["type"] == "event"}
-        self._errors = {keccak(_signature(e).encode())[:4]: e for e in entries if e["type"] == "error"}
+        self._events = {event_abi_to_log_topic(e): e for e in entries if e["type"] == "event"}
+        self._errors = {keccak(abi_to_signature(e).encode())[:4]: e for e in entries if e["type"] == "error"}
 
     @property
     def error_names(self) -> tuple[str, ...]:
@@ -44,7 +50,7 @@ class Abi:
     def encode_call(self, function: str, *arguments: Any) -> bytes:
         """Selector and arguments; raises BadStruct if an argument does not fit its type."""
         entry = self._functions[function]
-        return keccak(_signature(entry).encode())[:4] + _encode(entry["inputs"], arguments)
+        return function_abi_to_4byte_selector(entry) + _encode(entry["inputs"], arguments)
 
     def encode_constructor(self, *arguments: Any) -> bytes:
         """The bytes to append to the creation code."""
@@ -90,23 +96,12 @@ def of(contract: str) -> Abi:
     return Abi(artifacts.load(contract).abi)
 
 
-def _type(parameter: _Entry) -> str:
-    kind: str = parameter["type"]
-    if not kind.startswith("tuple"):
-        return kind
-    return f"({','.join(_type(c) for c in parameter['components'])}){kind.removeprefix('tuple')}"
-
-
-def _signature(entry: _Entry) -> str:
-    return f"{entry['name']}({','.join(_type(i) for i in entry['inputs'])})"
-
-
 def _encode(inputs: Sequence[_Entry], arguments: Sequence[Any]) -> bytes:
     if len(inputs) != len(arguments):
         raise BadStruct(f"{len(arguments)} arguments given, {len(inputs)} needed")
     plain = [_lower(i, argument) for i, argument in zip(inputs, arguments, strict=True)]
     try:
-        return abi_encode([_type(i) for i in inputs], plain)
+        return abi_encode([collapse_if_tuple(i) for i in inputs], plain)
     except (EncodingError, TypeError, ValueError) as error:
         raise BadStruct(f"a value does not fit its Solidity type: {error}") from error
 
@@ -133,7 +128,7 @@ def _lower(parameter: _Entry, value: Any) -> Any:
 
 def _decode(outputs: Sequence[_Entry], data: bytes) -> list[Any]:
     try:
-        values = abi_decode([_type(o) for o in outputs], data)
+        values = abi_decode([collapse_if_tuple(o) for o in outputs], data)
     except (DecodingError, OverflowError, ValueError) as error:
         raise BadChainData(f"the chain's answer does not decode: {error}") from error
     return [_raise(o, value) for o, value in zip(outputs, values, strict=True)]

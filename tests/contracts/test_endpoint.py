@@ -160,8 +160,7 @@ def test_a_transaction_has_the_hash_and_sender_that_the_chain_sees(lab: Lab) -> 
     signed = sign(Transaction(lab.chain.chain_id, 0, 100_000, 0, call.to, b"\x01"), key)
     assert lab.chain.send_raw(signed.raw) == signed.hash
     assert signed.sender == address_of_key(key)
-    receipt = lab.chain.transaction_receipt(signed.hash)
-    assert receipt is not None
+    receipt = lab.mined(signed.hash)
     assert not receipt.succeeded  # the address book has no such function
     assert lab.chain.nonce(signed.sender) == 1
     assert lab.chain.transaction_receipt(bytes(32)) is None
@@ -170,9 +169,7 @@ def test_a_transaction_has_the_hash_and_sender_that_the_chain_sees(lab: Lab) -> 
 def test_a_contract_lands_where_its_sender_and_nonce_say(lab: Lab) -> None:
     key = secrets.token_bytes(32)
     signed = sign(Transaction(lab.chain.chain_id, 0, 100_000, 0, None, b"\x60\x00"), key)
-    lab.chain.send_raw(signed.raw)
-    receipt = lab.chain.transaction_receipt(signed.hash)
-    assert receipt is not None
+    receipt = lab.mined(lab.chain.send_raw(signed.raw))
     assert receipt.contract_address is not None
     assert receipt.contract_address[2:].lower() == created_address(signed.sender, 0).hex()
 

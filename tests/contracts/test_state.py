@@ -113,7 +113,7 @@ def test_after_a_kill_it_comes_back_at_some_earlier_block_that_we_can_tell(kept:
     safe = lab.chain.head()
     time.sleep(2.5)  # the state is written every second
     raw = lab.raw(lab.chain.suspend_call(node.id))
-    lab.chain.send_raw(raw)
+    lab.mined(lab.chain.send_raw(raw))
     lost = lab.chain.head()
     kept.kill()
     kept.start()
@@ -123,7 +123,7 @@ def test_after_a_kill_it_comes_back_at_some_earlier_block_that_we_can_tell(kept:
     if head == safe:  # what was lost is read as gone, and the saved transaction fits again
         with pytest.raises(BlockUnknown):
             lab.chain.party(node.id, block=lost)
-        lab.chain.send_raw(raw)
+        lab.mined(lab.chain.send_raw(raw))
     party = lab.chain.party(node.id)
     assert party is not None
     assert party.suspended
@@ -134,7 +134,7 @@ def test_a_reorganisation_is_seen_by_hash(fresh_lab: Lab) -> None:
     node = lab.party(Role.PROVIDER)
     before = lab.chain.head()
     raw = lab.raw(lab.chain.suspend_call(node.id))
-    lab.chain.send_raw(raw)
+    lab.mined(lab.chain.send_raw(raw))
     dropped = lab.chain.head()
     assert [e.name for e in lab.chain.events(dropped.number, dropped.number)] == ["SuspensionLaid"]
 
@@ -148,7 +148,7 @@ def test_a_reorganisation_is_seen_by_hash(fresh_lab: Lab) -> None:
     again = lab.chain.party(node.id)
     assert again is not None
     assert not again.suspended
-    lab.chain.send_raw(raw)  # the saved bytes are still good
+    lab.mined(lab.chain.send_raw(raw))  # the saved bytes are still good
     suspended = lab.chain.party(node.id)
     assert suspended is not None
     assert suspended.suspended
