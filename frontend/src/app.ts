@@ -1,5 +1,5 @@
 // Every island enhances markup that works without it. None makes markup from strings of the server's data.
-import { startAutosubmit, startConfirm, startMenu } from "./islands/controls";
+import { startAutosubmit, startCheckAll, startConfirm, startMenu } from "./islands/controls";
 import { startCirculation } from "./islands/circulation";
 import { startCopy } from "./islands/copy";
 import { startLive } from "./islands/live";
@@ -10,6 +10,7 @@ startMenu();
 startCopy(document);
 startAutosubmit();
 startConfirm();
+startCheckAll();
 startRows();
 startSentence();
 startCirculation();

@@ -7,6 +7,7 @@ import io
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django import forms
@@ -47,7 +48,7 @@ def choice_field(label: Any, choices: Iterable[tuple[str, Any]]) -> forms.Choice
     return forms.ChoiceField(label=label, choices=[("", _("All")), *choices], required=False)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Listing:
     """One page of a filtered list, ready for ``portal/parts/listing_foot.html``."""
 
@@ -55,7 +56,7 @@ class Listing:
     form: FilterForm
     query: str  # the URL's parameters without the page
 
-    @property
+    @cached_property
     def rows(self) -> list[Any]:
         return list(self.page.object_list)
 

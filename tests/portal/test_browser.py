@@ -68,6 +68,10 @@ def test_sentence_changes_with_the_form(open_as: Open) -> None:
     page.get_by_label("PSI", exact=True).uncheck()
     expect(sentence).not_to_contain_text("PSI")
     expect(page.locator("[data-learns] [data-operation=psi]")).to_be_hidden()
+    page.get_by_role("button", name="All or none").click()
+    expect(sentence).to_contain_text("on Breast biopsies, East, …, for")
+    page.get_by_role("button", name="All or none").click()
+    expect(sentence).to_contain_text("mean smoothness")
     page.fill("#id_quota", "")
     expect(sentence).to_contain_text("… uses")
 

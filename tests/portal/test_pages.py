@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -123,6 +124,17 @@ def test_lists_survive_any_query(sign_in: Callable[..., Client], path: str, quer
 
 def test_nul_in_a_query_is_nobodys_page(sign_in: Callable[..., Client]) -> None:
     assert sign_in("rita").get("/grants/?q=%00").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/catalogue/", "/grants/", "/jobs/", "/receipts/", "/invoices/", "/parties/"]
+)
+def test_lists_ask_the_database_a_fixed_number_of_times(
+    sign_in: Callable[..., Client], path: str, django_assert_max_num_queries: Any
+) -> None:
+    client = sign_in("rita")
+    with django_assert_max_num_queries(20):
+        client.get(path)
 
 
 def test_person_without_party_is_told_so(db: None, client: Client, django_user_model: type) -> None:

@@ -35,3 +35,16 @@ export function startConfirm(): void {
     });
   }
 }
+
+export function startCheckAll(): void {
+  for (const button of document.querySelectorAll<HTMLButtonElement>("[data-check-all]")) {
+    const boxes = [...(button.closest("fieldset")?.querySelectorAll<HTMLInputElement>("input[type=checkbox]") ?? [])];
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      const all = boxes.every((box) => box.checked);
+      for (const box of boxes) box.checked = !all;
+      // What listens to the form (the sentence) hears of it once.
+      boxes[0]?.dispatchEvent(new Event("change", { bubbles: true }));
+    });
+  }
+}

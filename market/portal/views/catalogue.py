@@ -21,7 +21,7 @@ from market.parties.models import Party
 from market.portal import words
 from market.portal.access import EVERYONE, PROVIDER, actor_of, for_roles
 from market.portal.forms import OfferForm, add_problem
-from market.portal.listing import FilterForm, choice_field, export, listing, wants_export
+from market.portal.listing import FilterForm, Listing, choice_field, export, listing, wants_export
 from market.portal.shell import page
 
 
@@ -65,7 +65,16 @@ def catalogue(request: HttpRequest) -> HttpResponse:
     rows = rows.prefetch_related(
         Prefetch("offers", Offer.objects.filter(state=Offer.State.OPEN), to_attr="open_offers")
     )
-    return page(request, "portal/catalogue.html", {"list": listing(request, rows, form)})
+    return page(request, "portal/catalogue.html", {"list": _with_version(listing(request, rows, form))})
+
+
+def _with_version(shown: Listing) -> Listing:
+    """Give each row its current version from what is loaded already: no query per row."""
+    for row in shown.rows:
+        row.shown_version = next(
+            (item for item in row.versions.all() if item.version == row.current_version), None
+        )
+    return shown
 
 
 class DatasetFilter(FilterForm):
@@ -84,7 +93,7 @@ def datasets(request: HttpRequest) -> HttpResponse:
         rows = rows.filter(state=state)
     if wants_export(request):
         return export("datasets", _DATASET_COLUMNS, rows)
-    return page(request, "portal/datasets.html", {"list": listing(request, rows, form)})
+    return page(request, "portal/datasets.html", {"list": _with_version(listing(request, rows, form))})
 
 
 @for_roles(*EVERYONE)
