@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import IO, Any
 
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.parsers import JSONParser
 
 
@@ -26,17 +26,26 @@ class StorableJson(JSONParser):
             parsed = super().parse(stream, media_type, parser_context)
         except RecursionError:
             raise ParseError("the document is nested too deeply") from None
-        waiting: list[Any] = [parsed]
-        while waiting:
-            value = waiting.pop()
-            if isinstance(value, dict):
-                waiting.extend(value.keys())
-                waiting.extend(value.values())
-            elif isinstance(value, list):
-                waiting.extend(value)
-            elif isinstance(value, str) and not _storable(value):
-                raise ParseError("a text holds a NUL or half a surrogate pair")
+        fields = parsed.items() if isinstance(parsed, dict) else [("", parsed)]
+        for name, value in fields:
+            if not _storable(name) or not _all_storable(value):
+                reason = "a text holds a NUL or half a surrogate pair"
+                raise ValidationError({name: [reason]} if name and _storable(name) else reason)
         return parsed
+
+
+def _all_storable(document: Any) -> bool:
+    waiting: list[Any] = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value.keys())
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, str) and not _storable(value):
+            return False
+    return True
 
 
 def _storable(text: str) -> bool:
