@@ -4,11 +4,12 @@
 |---|---|
 | completed | what the protocol says it used, at most what was reserved |
 | refused, or failed by this node's own fault (restart, own error) | 0 |
-| otherwise, nothing sent to the consumer's own role yet, or it has none | 0 |
-| otherwise (cancelled, peer lost, garbage, deadline), messages were sent to its own role | all reserved |
+| otherwise, nothing sent to a role of the consumer's party yet, or it has none | 0 |
+| otherwise (cancelled, peer lost, garbage, deadline), messages were sent to such a role | all reserved |
 
 The last row is the fairness rule against a consumer that takes an answer and hangs up: what it was sent it
-may have learned. An EaaS session is charged its calls however it ends.
+may have learned. Such a role is the kind's consumer role or, if the consumer has a node, whatever that plays.
+An EaaS session is charged its calls however it ends.
 """
 
 from __future__ import annotations
@@ -16,13 +17,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compute.errors import ComputeError
-from compute.wire.messages import JobState
+from compute.wire.messages import JobSpec, JobState
 
 
 class MeterExceeded(ComputeError):
     """A role claims to have used more than was reserved: nothing is released."""
 
     code = "meter.exceeded"
+
+
+def roles_of_consumer(spec: JobSpec, consumer_role: str | None) -> frozenset[str]:
+    """Roles whose messages the consumer reads itself: the kind's consumer role, and what its node plays."""
+    roles = {item.role for item in spec.participants if item.party == spec.consumer}
+    return frozenset(roles | {consumer_role} if consumer_role is not None else roles)
 
 
 @dataclass
@@ -33,7 +40,7 @@ class Meter:
     sent_to_consumer: int = 0
 
     def note_sent_to_consumer(self) -> None:
-        """The consumer's own role was given a message."""
+        """A role of the consumer's party was given a message."""
         self.sent_to_consumer += 1
 
     def completed(self, used: int) -> int:

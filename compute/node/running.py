@@ -24,7 +24,7 @@ from compute.errors import ComputeError, DataError, JobCancelled, Refused
 from compute.node import policy
 from compute.node.datasets import Datasets
 from compute.node.ledger import Ledger
-from compute.node.meter import Meter
+from compute.node.meter import Meter, roles_of_consumer
 from compute.node.peers import PeerDesk, Table
 from compute.node.policy import Admission
 from compute.node.receipts import short
@@ -173,7 +173,9 @@ class Runner:
             roles=kind.roles(spec, admission.params),
         )
         self._desk.open(seats)
-        counters = {kind.consumer_role: active.meter.note_sent_to_consumer} if kind.consumer_role else {}
+        counters = dict.fromkeys(
+            roles_of_consumer(spec, kind.consumer_role), active.meter.note_sent_to_consumer
+        )
         channels: dict[str, Channel] = {}
         try:
             channels = await self._desk.connect(seats, active.submission.peers, counters)

@@ -50,6 +50,8 @@ def anvil_command(layout: Layout) -> list[str]:
         *("--hardfork", "cancun"),
         *("--accounts", "1"),
         *("--order", "fifo"),
+        # It obeys whoever reaches it, and by default it lets any page in a browser here do so.
+        "--no-cors",
         *("--state", str(layout.chain_state)),
         *("--state-interval", "1"),
         "--preserve-historical-states",

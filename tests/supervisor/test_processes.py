@@ -12,10 +12,17 @@ import threading
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from market.supervisor import processes
-from market.supervisor.chain import StartFailed, StateKeeper, ensure_contracts
+from market.supervisor.chain import (
+    StartFailed,
+    StateKeeper,
+    anvil_command,
+    ensure_contracts,
+    wait_for_chain,
+)
 from market.supervisor.instance import AlreadyRunning, only_one
 from market.supervisor.layout import Layout
 from market.supervisor.processes import Child, stop_all
@@ -195,3 +202,21 @@ def test_contracts_that_are_gone_are_not_deployed_again_in_silence(tmp_path: Pat
     layout.deployment.write_text(json.dumps({**first, "address_book": "0x" + "12" * 20}))
     with pytest.raises(StartFailed, match="start over"):
         ensure_contracts(layout, anvil.url, key, embedded=True)
+
+
+def test_a_page_in_a_browser_cannot_command_the_embedded_chain(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, free_ports=True)
+    url = f"http://127.0.0.1:{layout.ports['chain']}"
+    process = subprocess.Popen(anvil_command(layout))
+    try:
+        wait_for_chain(url)
+        headers = {"Origin": "http://page.example", "Access-Control-Request-Method": "POST"}
+        asked_first = httpx.options(url, headers=headers)
+        assert "access-control-allow-origin" not in asked_first.headers
+        # Without asking first a page may send text only, and that is not taken.
+        call = b'{"jsonrpc":"2.0","id":1,"method":"anvil_mine","params":[]}'
+        sent = httpx.post(url, content=call, headers={"Content-Type": "text/plain"})
+        assert "error" in sent.json()
+    finally:
+        process.terminate()
+        process.wait(10)

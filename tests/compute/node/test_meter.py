@@ -1,0 +1,47 @@
+"""Who is charged when a job ends early: whoever may have learned something from it."""
+
+from __future__ import annotations
+
+import pytest
+
+from compute.node.meter import Meter, MeterExceeded, roles_of_consumer
+from compute.wire.messages import JobSpec, JobState, Participant
+
+ALICE, BOB, CAROL = ("0x" + digit * 64 for digit in "abc")
+
+
+def spec(**roles: str) -> JobSpec:
+    return JobSpec(
+        kind="psi",
+        purpose="study",
+        consumer=ALICE,
+        result_key="0x" + "11" * 32,
+        participants=tuple(Participant(role=role, party=party) for role, party in roles.items()),
+        params={},
+    )
+
+
+def test_what_the_consumers_own_node_plays_is_the_consumers() -> None:
+    assert roles_of_consumer(spec(left=BOB, right=CAROL), None) == frozenset()
+    assert roles_of_consumer(spec(left=ALICE, right=CAROL), None) == {"left"}
+    assert roles_of_consumer(spec(server=BOB, client=ALICE), "client") == {"client"}
+    assert roles_of_consumer(spec(p1=ALICE, p2=BOB, coordinator=ALICE), "coordinator") == {
+        "p1",
+        "coordinator",
+    }
+
+
+@pytest.mark.parametrize("state", ["cancelled", "failed", "expired"])
+def test_a_consumer_that_was_sent_something_pays_for_hanging_up(state: JobState) -> None:
+    meter = Meter(9)
+    assert meter.ended_early(state, own_fault=False) == 0
+    meter.note_sent_to_consumer()
+    assert meter.ended_early(state, own_fault=False) == 9
+    assert meter.ended_early(state, own_fault=True) == 0
+
+
+def test_no_more_is_charged_than_was_reserved() -> None:
+    assert Meter(9).completed(9) == 9
+    for used in (10, -1):
+        with pytest.raises(MeterExceeded):
+            Meter(9).completed(used)
