@@ -2,7 +2,7 @@
 #   make demo   the whole story on real data, in its own folder var/demo, with a report
 #   make up     chain, portal, workers and three party nodes until Ctrl-C; state in var/up
 #   make test   static checks, contract tests, Python tests
-#   make lint   ruff, mypy --strict, import layers
+#   make lint   ruff, mypy --strict, import layers, types of the front end
 #   make bench  NAME=psi ARGS=--quick
 #   make clean  run state and built files; `make distclean` also the environments
 
