@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,16 +17,6 @@ from compute.errors import BadInput, DataError
 
 _JOB = re.compile(r"0x[0-9a-f]{64}")
 _ROLE = re.compile(r"[a-z][a-z0-9_]{0,31}")
-
-
-@dataclass(frozen=True)
-class StoredResult:
-    """One stored result: whose job, which role of ours."""
-
-    job: str
-    role: str
-    path: Path
-    size_bytes: int
 
 
 class ResultStore:
@@ -72,19 +61,6 @@ class ResultStore:
             raise DataError(f"no result of job {job} is stored for role {role}") from None
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"the stored result {path.name} is damaged") from error
-
-    def list(self) -> tuple[StoredResult, ...]:
-        """All stored results by job and role."""
-        results = []
-        for path in sorted(self._folder.glob("0x*.parquet")):
-            job, _, role = path.stem.partition(".")
-            if _JOB.fullmatch(job) and _ROLE.fullmatch(role):
-                results.append(StoredResult(job, role, path, path.stat().st_size))
-        return tuple(results)
-
-    def delete(self, job: str, role: str) -> None:
-        """Forget a result; deleting what is not there is no error."""
-        self._path(job, role).unlink(missing_ok=True)
 
     def _path(self, job: str, role: str) -> Path:
         # Names become parts of a path: nothing but these characters may.

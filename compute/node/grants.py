@@ -75,8 +75,10 @@ class Grants:
         settings = policy.sign_grant(proposal, consumer, dataset, self._config, int(self._clock()))
         state: State = "pending" if settings.ceiling.approval == "node" else "signed"
         with self._store.transaction() as db:
+            # What waits is decided by the configuration as it is now; what was decided stays.
             db.execute(
-                "INSERT OR IGNORE INTO grants VALUES (?, ?, ?, ?)",
+                "INSERT INTO grants VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (grant_id) DO UPDATE SET state = excluded.state WHERE state = 'pending'",
                 (grant, state, msgspec.json.encode(proposal), int(self._clock())),
             )
         return None if state == "pending" else self._signed(GrantRow(grant, state, proposal))

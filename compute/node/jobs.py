@@ -24,7 +24,7 @@ from compute.node.datasets import Datasets
 from compute.node.ledger import Ledger
 from compute.node.meter import Meter
 from compute.node.policy import Admission, ChainView
-from compute.node.receipts import ZERO32, Draft, ReceiptSigner, short
+from compute.node.receipts import Draft, ReceiptSigner, short
 from compute.node.running import Active, Done, Ended, NodeStopped, Runner
 from compute.node.sessions import Sessions
 from compute.node.store import Ending, JobRow, Store
@@ -39,7 +39,8 @@ from contracts.records import ReservationState
 log = logging.getLogger(__name__)
 
 SESSION_KIND = "eaas"
-_NO_GRANT = "0x" + "00" * 32
+# Stands in documents for a grant, dataset or commitment that a submission does not name.
+NOTHING = "0x" + "00" * 32
 _STOP_TIMEOUT_S = 5.0
 
 
@@ -124,7 +125,8 @@ class Jobs:
             return await self._refuse_attempt(submission, refusal)
         row = self._row(submission, view)
         now = max(int(self._clock()), view.block.timestamp)
-        published = self._datasets.published(_dataset_of(submission, self._config.party))
+        ours = policy.part_of(self._config.party, submission.spec)
+        published = self._datasets.published(ours.dataset) if ours and ours.dataset else None
         withdrawn = self._withdrawn(row.grant)
         try:
             admission = policy.admit(
@@ -217,10 +219,7 @@ class Jobs:
         self._store.finish(row.job, at_ms, ended.ending, self._receipts().write(draft), sealed)
 
     def _draft(self, row: JobRow, submission: JobSubmission, ended: Ended, issued_at: int) -> Draft:
-        participant = next(
-            (item for item in submission.spec.participants if item.party == self._config.party), None
-        )
-        commitment = participant.commitment if participant is not None else None
+        ours = policy.part_of(self._config.party, submission.spec)
         outcome = ended.ending.state
         if outcome == "accepted" or outcome == "running":
             raise ComputeError("a receipt is for a final state")
@@ -228,7 +227,7 @@ class Jobs:
             job=from_hex(row.job),
             grant=from_hex(row.grant),
             spec_hash=from_hex(submission.request.spec_hash),
-            commitment=from_hex(commitment) if commitment else ZERO32,
+            commitment=from_hex((ours.commitment if ours else None) or NOTHING),
             transcript=ended.transcript,
             units=ended.units,
             outcome=outcome,
@@ -248,8 +247,8 @@ class Jobs:
     def _row(self, submission: JobSubmission, view: ChainView | None) -> JobRow:
         """The row of a new job. It settles if the chain holds an open reservation of our own grant for it."""
         request, spec = submission.request, submission.spec
-        ours = next((p for p in spec.participants if p.party == self._config.party), None)
-        grant = (ours.grant if ours else None) or _NO_GRANT
+        ours = policy.part_of(self._config.party, spec)
+        grant = (ours.grant if ours else None) or NOTHING
         line = next((line for line in request.lines if line.grant == grant), None)
         record = view.grants.get(grant) if view else None
         reservation = view.reservation if view else None
@@ -266,21 +265,11 @@ class Jobs:
             role=ours.role if ours else "",
             kind=spec.kind,
             grant=grant,
-            state="accepted",
-            phase="",
-            done=0,
-            total=0,
-            reason="",
-            rule="",
-            message="",
-            remedy="",
-            receipt=None,
             submission=canonical.encode(submission),
             units=line.units if line else 0,
             settles=settles,
             created_at=int(self._clock()),
             deadline=request.deadline,
-            has_result=False,
         )
 
     async def _refuse(self, submission: JobSubmission, row: JobRow, refusal: Refused) -> JobStatus:
@@ -340,12 +329,12 @@ class Jobs:
         self._spawn(row.job, runner.drive(active, work))
 
     def _activate(self, row: JobRow, submission: JobSubmission) -> Active:
-        ours = next((p for p in submission.spec.participants if p.party == self._config.party), None)
+        ours = policy.part_of(self._config.party, submission.spec)
         active = Active(
             row=row,
             submission=submission,
-            dataset=(ours.dataset if ours else None) or _NO_GRANT,
-            commitment=(ours.commitment if ours else None) or _NO_GRANT,
+            dataset=(ours.dataset if ours else None) or NOTHING,
+            commitment=(ours.commitment if ours else None) or NOTHING,
             meter=Meter(row.units),
         )
         self._active[row.job] = active
@@ -359,8 +348,3 @@ class Jobs:
         if self._runner is None:
             raise ComputeError("the node is not started")
         return self._runner
-
-
-def _dataset_of(submission: JobSubmission, party: str) -> str:
-    ours = next((p for p in submission.spec.participants if p.party == party), None)
-    return (ours.dataset if ours else None) or _NO_GRANT

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from compute.errors import ComputeError
 from compute.node.config import NodeConfig
-from compute.node.policy import ChainView
+from compute.node.policy import ChainView, part_of
 from compute.node.store import Store, StoreDamaged
 from compute.wire.canonical import from_hex, to_hex
 from compute.wire.messages import JobSubmission
@@ -139,10 +139,8 @@ class Ledger:
         )
 
     def _grant_of(self, submission: JobSubmission) -> str | None:
-        for participant in submission.spec.participants:
-            if participant.party == self._config.party:
-                return participant.grant
-        return None
+        ours = part_of(self._config.party, submission.spec)
+        return ours.grant if ours else None
 
     def _first_contact(self) -> Chain:
         settings = self._config.chain

@@ -75,6 +75,11 @@ class Admission:
     min_cohort: int
 
 
+def part_of(party: str, spec: JobSpec) -> Participant | None:
+    """The first role that a job gives to a party; whether it is the only one, `admit` asks."""
+    return next((participant for participant in spec.participants if participant.party == party), None)
+
+
 def authenticate(submission: JobSubmission, domain: eip712.Domain) -> str:
     """The address that signed this very submission; everything in it hangs on that signature."""
     request, spec = submission.request, submission.spec

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import struct
+from collections import Counter
 from collections.abc import Callable
 
 from compute.errors import ComputeError, Refused
@@ -20,6 +21,7 @@ from compute.node.store import Store
 from compute.wire.canonical import from_hex
 
 _CALL = b"liutong/eaas/call/v1\x00"
+_WORKING_POLL_S = 0.02
 _START = b"liutong/eaas/session/v1\x00"
 
 
@@ -36,6 +38,8 @@ class Sessions:
         self._store = store
         self._clock = clock
         self._open: dict[str, Active] = {}
+        # Calls taken and not yet noted, by job; changed inside the store's transactions only.
+        self._working: Counter[str] = Counter()
 
     def open(self, active: Active, admission: Admission) -> None:
         """Start a session for an admitted job."""
@@ -71,15 +75,15 @@ class Sessions:
             async with asyncio.timeout(max(0.0, ends_at - self._clock())):
                 await active.closing.wait()
         active.closing.set()
+        self._end(job)
+        # A call that was charged belongs into the transcript before it is signed.
+        while self._working[job]:
+            await asyncio.sleep(_WORKING_POLL_S)
         return self.used(job)
 
     def used(self, job: str) -> Done:
         """What a session has used so far; nothing more is served from here on."""
-        self._open.pop(job, None)
-        # A call that found the session open may still wait for a thread: ended here, it gets nothing, or it
-        # would be served after the count was taken.
-        with self._store.transaction() as db:
-            db.execute("UPDATE sessions SET ends_at = 0 WHERE job = ?", (job,))
+        self._end(job)
         calls, used, _, transcript = self._read(job)
         return Done(units=used, transcript=transcript, metrics={"calls": used, "calls_reserved": calls})
 
@@ -97,6 +101,7 @@ class Sessions:
             if taken.rowcount != 1:
                 raise SessionClosed("the session's calls are used up or its time is over")
             row = db.execute("SELECT calls - used FROM sessions WHERE job = ?", (job,)).fetchone()
+            self._working[job] += 1
         return int(row[0])
 
     def note(self, active: Active, operation: str, request: bytes, answer: bytes) -> None:
@@ -110,8 +115,16 @@ class Sessions:
             link = hashlib.sha256(_CALL + bytes(row["transcript"]) + entry).digest()
             db.execute("UPDATE sessions SET transcript = ? WHERE job = ?", (link, job))
             db.execute("UPDATE jobs SET done = ? WHERE job = ?", (row["used"], job))
+            self._working[job] -= 1
         if row["used"] >= row["calls"]:
             active.closing.set()
+
+    def _end(self, job: str) -> None:
+        self._open.pop(job, None)
+        # A call that found the session open may still wait for a thread: ended here, it gets nothing, or it
+        # would be served after the count was taken.
+        with self._store.transaction() as db:
+            db.execute("UPDATE sessions SET ends_at = 0 WHERE job = ?", (job,))
 
     def _row(self, job: str) -> tuple[int, int, int, bytes] | None:
         with self._store.transaction() as db:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from compute.errors import BadInput
 from compute.keys.keystore import KeyStore, read_secret
 from compute.keys.sealing import box_public, new_box_key
@@ -112,15 +114,7 @@ def sign_enrolment(config: NodeConfig, domain: Domain) -> Enrolment:
         url=config.url,
     )
     signature = signer.sign(domain, structs.node_key(unsigned))
-    return Enrolment(
-        party=unsigned.party,
-        name=unsigned.name,
-        address=unsigned.address,
-        box_key=unsigned.box_key,
-        he_key_digest=unsigned.he_key_digest,
-        signature=to_hex(signature),
-        url=unsigned.url,
-    )
+    return msgspec.structs.replace(unsigned, signature=to_hex(signature))
 
 
 def _write_secret(path: Path, data: bytes) -> None:

@@ -83,30 +83,33 @@ class StoreDamaged(ComputeError):
     code = "node.store"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class JobRow:
-    """A job as stored. ``submission`` is the `JobSubmission` as canonical JSON."""
+    """A job as stored; the defaults are those of one just accepted.
+
+    ``submission`` is the `JobSubmission` as canonical JSON; times are Unix seconds.
+    """
 
     job: str
     consumer: str
     role: str
     kind: str
     grant: str
-    state: JobState
-    phase: str
-    done: int
-    total: int
-    reason: str
-    rule: str
-    message: str
-    remedy: str
-    receipt: str | None
     submission: bytes
     units: int
     settles: bool
     created_at: int
     deadline: int
-    has_result: bool
+    state: JobState = "accepted"
+    phase: str = ""
+    done: int = 0
+    total: int = 0
+    reason: str = ""
+    rule: str = ""
+    message: str = ""
+    remedy: str = ""
+    receipt: str | None = None
+    has_result: bool = False
 
     @property
     def final(self) -> bool:
@@ -141,16 +144,6 @@ class Ending:
     rule: str = ""
     message: str = ""
     remedy: str = ""
-
-
-@dataclass(frozen=True)
-class Session:
-    """An EaaS session's meter."""
-
-    calls: int
-    used: int
-    ends_at: int
-    transcript: bytes
 
 
 class Store:

@@ -18,8 +18,6 @@ def test_what_is_stored_is_there_after_a_restart(tmp_path):
     ResultStore(tmp_path / "results").put(JOB, "left", TABLE)
     store = ResultStore(tmp_path / "results")
     assert store.get(JOB, "left") == TABLE
-    assert [(result.job, result.role) for result in store.list()] == [(JOB, "left")]
-    assert store.list()[0].size_bytes > 0
 
 
 def test_files_are_private(tmp_path):
@@ -33,7 +31,7 @@ def test_storing_again_replaces(tmp_path):
     store.put(JOB, "left", TABLE)
     store.put(JOB, "left", TABLE.slice(0, 1))
     assert store.get(JOB, "left").num_rows == 1
-    assert len(store.list()) == 1
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_failed_write_leaves_the_old_result_and_nothing_else(tmp_path, monkeypatch):
@@ -69,12 +67,11 @@ def test_names_cannot_leave_the_folder(tmp_path, job, role):
     store = ResultStore(tmp_path)
     with pytest.raises(BadInput):
         store.put(job, role, TABLE)
-    for act in (store.get, store.delete):
-        with pytest.raises(BadInput):
-            act(job, role)
+    with pytest.raises(BadInput):
+        store.get(job, role)
 
 
-def test_missing_damaged_and_deleted_results(tmp_path):
+def test_missing_and_damaged_results(tmp_path):
     store = ResultStore(tmp_path)
     with pytest.raises(DataError, match="no result"):
         store.get(JOB, "left")
@@ -82,16 +79,6 @@ def test_missing_damaged_and_deleted_results(tmp_path):
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(DataError, match="damaged"):
         store.get(JOB, "left")
-    store.delete(JOB, "left")
-    store.delete(JOB, "left")
-    assert store.list() == ()
-
-
-def test_strange_files_in_the_folder_are_no_results(tmp_path):
-    (tmp_path / "0xabc.parquet").write_bytes(b"")
-    (tmp_path / f"{JOB}.Left.parquet").write_bytes(b"")
-    (tmp_path / "notes.txt").write_bytes(b"")
-    assert ResultStore(tmp_path).list() == ()
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):

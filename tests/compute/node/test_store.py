@@ -30,21 +30,11 @@ def row(number: int = 1) -> JobRow:
         role="left",
         kind="psi",
         grant="0x" + "dd" * 32,
-        state="accepted",
-        phase="",
-        done=0,
-        total=0,
-        reason="",
-        rule="",
-        message="",
-        remedy="",
-        receipt=None,
         submission=b"{}",
         units=5,
         settles=True,
         created_at=1,
         deadline=100,
-        has_result=False,
     )
 
 
