@@ -1,7 +1,7 @@
 """Any one process may be killed in the middle of jobs: every job ends, nothing stays reserved, books agree.
 
 One market serves all cases (starting one takes most of the time); each case kills another process with
-SIGKILL while two jobs are under way, and the supervisor starts it again.
+SIGKILL while three jobs are under way, and the supervisor starts it again.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ KEY = "patient_id"
 # Long enough to start everything again, short enough that an abandoned reservation is released in time.
 DEADLINE_S = 45
 FINAL_WITHIN_S = 180
-VICTIMS = ("chain", "portal", "relay", "index", "drive", "hospital-east", "laboratory")
+VICTIMS = ("chain", "portal", "relay", "index", "drive", "hospital-east", "hospital-west", "laboratory")
 
 
 class World:
-    """A running market with two grants that every case uses."""
+    """A running market with three grants that every case uses."""
 
     def __init__(self, market: Market) -> None:
         self.market = market
         self.research = market.client("research-institute", with_keys=True)
         self.east = self._grant("hospital-east", "Hospital East")
+        self.west = self._grant("hospital-west", "Hospital West")
         self.panel = self._grant("laboratory", "Laboratory")
 
     def _grant(self, key: str, provider: str) -> Grant:
@@ -66,11 +67,17 @@ class World:
         return self.research.grants.wait(asked, timeout_s=60)
 
     def order(self, kind: str) -> str:
-        keys = {"values": [KEY], "members": [KEY]} if kind != "psi" else {"left": [KEY], "right": [KEY]}
-        params: dict[str, Any] = {"keys": keys, "max_elements": 600}
+        params: dict[str, Any] = {}
+        if kind == "psi":
+            roles = {"left": self.east, "right": self.panel}
+        elif kind == "stats.vertical":
+            roles = {"values": self.east, "members": self.panel}
+        else:
+            roles = {"p1": self.east, "p2": self.west}
+        if kind != "stats.horizontal":
+            params |= {"keys": {role: [KEY] for role in roles}, "max_elements": 600}
         if kind != "psi":
             params |= {"value": "mean_radius", "key_bits": 2048}
-        roles = dict(zip(keys, (self.east, self.panel), strict=True))
         return self.research.jobs.run(
             kind, purpose=PURPOSE, grants=roles, params=params, deadline_s=DEADLINE_S, wait=False
         ).job
@@ -95,7 +102,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_killing_a_process_in_the_middle_of_jobs_loses_nothing(world: World, victim: str) -> None:
-    jobs = [world.order("psi"), world.order("stats.vertical")]
+    jobs = [world.order(kind) for kind in ("psi", "stats.vertical", "stats.horizontal")]
     _until_under_way(world.research, jobs[0])
     old_pid = world.kill(victim)
     world.wait_for_restart(victim, old_pid)
@@ -155,7 +162,9 @@ def _nothing_reserved(world: World) -> None:
     chain = world.research.chain.chain
     end = time.monotonic() + FINAL_WITHIN_S
     while True:
-        records = [chain.grant(bytes.fromhex((g.grant or "")[2:])) for g in (world.east, world.panel)]
+        records = [
+            chain.grant(bytes.fromhex((g.grant or "")[2:])) for g in (world.east, world.west, world.panel)
+        ]
         if all(record is not None and record.reserved == 0 for record in records):
             return
         assert time.monotonic() < end, f"still reserved: {records}"
