@@ -13,7 +13,7 @@ Source: Meadows, "A More Efficient Cryptographic Matchmaking Protocol", 1986; Hu
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -125,6 +125,15 @@ def domain_separation(purpose: bytes, binding: bytes) -> bytes:
     return b"LIUTONG-V1-" + purpose + b"-" + curve25519.SUITE + b"-" + binding.hex().encode()
 
 
+def blinding(items: Sequence[bytes], dst: bytes, scalar: bytes) -> Callable[[int, int], bytes]:
+    """What `stream.send_array` asks for: items hashed to the curve and multiplied, block by block."""
+
+    def blind(first: int, last: int) -> bytes:
+        return curve25519.scalar_mult_many(curve25519.hash_to_curve(items[first:last], dst), scalar)
+
+    return blind
+
+
 def start(session: Session, table: pa.Table | None) -> Steps:
     """The steps of ``left`` or ``right``, who run the same code."""
     if table is None:
@@ -145,18 +154,13 @@ def start(session: Session, table: pa.Table | None) -> Steps:
     check_peer_size(peer, theirs_count, params.max_elements, session.min_cohort)
     width = tag_bytes(len(items), theirs_count)
 
-    def blind(first: int, last: int) -> bytes:
-        return curve25519.scalar_mult_many(curve25519.hash_to_curve(items[first:last], dst), scalar)
-
-    def double(first: int, last: int) -> bytes:
-        return curve25519.scalar_mult_many(theirs[32 * first : 32 * last], scalar)
-
-    yield from send_array(peer, len(items), curve25519.POINT_BYTES, blind, "psi.blind")
+    yield from send_array(peer, len(items), curve25519.POINT_BYTES, blinding(items, dst, scalar), "psi.blind")
     theirs = yield from receive_points(peer, [theirs_count], "psi.receive")
     doubled: list[bytes] = []
 
     def tagged(first: int, last: int) -> bytes:
-        block = tags(double(first, last), session.binding, width)
+        points = theirs[first * curve25519.POINT_BYTES : last * curve25519.POINT_BYTES]
+        block = tags(curve25519.scalar_mult_many(points, scalar), session.binding, width)
         doubled.extend(block)
         return b"".join(block)
 

@@ -30,6 +30,7 @@ from compute.protocols.protocol import JobKind, Message, Output, Send, Session, 
 from compute.protocols.psi.ecdh.protocol import (
     MAX_ELEMENTS,
     Size,
+    blinding,
     check_peer_size,
     check_size,
     domain_separation,
@@ -104,9 +105,7 @@ def _values(session: Session, table: pa.Table) -> Steps:
     # Sorted: the order in which members sent its elements must not come back.
     doubled = sorted(tags(curve25519.scalar_mult_many(theirs, scalar), session.binding, width))
 
-    def blind(first: int, last: int) -> bytes:
-        items = [item for item, _ in shuffled[first:last]]
-        return curve25519.scalar_mult_many(curve25519.hash_to_curve(items, dst), scalar)
+    blind = blinding([item for item, _ in shuffled], dst, scalar)
 
     def encrypt(first: int, last: int) -> bytes:
         plain = [row.pack() for _, row in shuffled[first:last]]
@@ -141,8 +140,7 @@ def _members(session: Session, table: pa.Table) -> Steps:
     scalar = curve25519.random_scalar(session.rng)
     items = [keys.encoded[index] for index in permutation(len(keys), session.rng)]
 
-    def blind(first: int, last: int) -> bytes:
-        return curve25519.scalar_mult_many(curve25519.hash_to_curve(items[first:last], dst), scalar)
+    blind = blinding(items, dst, scalar)
 
     yield Send("values", Size(len(items)))
     counts = (yield from receive("values", Counts)).groups
