@@ -8,7 +8,7 @@ from typing import Any
 from contracts.bindings import Chain
 from contracts.records import BlockRef, ReservationState
 from contracts.records import ChainEvent as DecodedEvent
-from market.audit.reconcile import Report
+from market.audit.report import Report
 from market.catalog.models import Dataset, DatasetVersion
 from market.grants.models import Grant
 from market.jobs.models import Job

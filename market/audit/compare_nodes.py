@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compute.client import BadNodeAnswer, NodeClient, NodeRefused, NodeUnreachable
 from compute.wire.messages import SignedReceipt
-from market.audit.reconcile import Report
+from market.audit.report import Report
 from market.errors import MarketError
 from market.ledger import receipts
 from market.ledger.models import Receipt

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 
 from compute.errors import BadInput
-from compute.wire import canonical
+from compute.wire import canonical, structs
 from compute.wire.canonical import to_hex
 from compute.wire.messages import GrantTerms, JobSpec, SignedRequest
 from contracts import eip712, merkle
 from market.audit import services as log
-from market.audit.reconcile import Report
+from market.audit.report import Report
 from market.billing.models import Invoice, InvoiceLine
 from market.billing.services import expected_lines
 from market.errors import MarketError
 from market.grants.models import Grant
 from market.jobs.models import Job
-from market.jobs.services import request_struct
 from market.ledger.models import Batch, Receipt, Reservation
-from market.ledger.receipts import batch_signed, chain_struct, document
+from market.ledger.receipts import batch_signed, document
 
 
 def compare(report: Report) -> None:
@@ -111,7 +110,7 @@ def _job_documents(job: Job, report: Report) -> None:
         spec = canonical.convert(JobSpec, job.spec)
         request = canonical.convert(SignedRequest, job.request)
         digest = to_hex(canonical.digest(spec))
-        identifier = to_hex(eip712.struct_hash(request_struct(request)))
+        identifier = to_hex(eip712.struct_hash(structs.job_request(request)))
     except BadInput as error:
         report.add("job.documents", job.job_id, message=str(error))
         return
@@ -134,7 +133,7 @@ def _receipts(report: Report) -> None:
             )
             continue
         try:
-            digest = eip712.struct_hash(chain_struct(document(receipt)))
+            digest = eip712.struct_hash(structs.receipt(document(receipt)))
         except (BadInput, MarketError, KeyError) as error:
             report.add("receipt.fields", receipt.digest, message=str(error))
             continue

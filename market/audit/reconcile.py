@@ -8,66 +8,20 @@ regulator or the operator runs this; it writes nothing but its own report.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from django.db import transaction
 
 from contracts.bindings import Chain
 from contracts.errors import BlockUnknown, ChainUnreachable
 from contracts.records import BlockRef
+from market.audit import compare_chain, compare_nodes, compare_portal
 from market.audit import services as audit
 from market.audit.models import Reconciliation
+from market.audit.report import Report
 from market.errors import ChainUnavailable
 from market.ledger.chain import chain as connected_chain
 from market.ledger.index import cursor
 from market.parties.actor import Actor
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One disagreement. ``code`` is stable; ``field`` is empty where a whole thing is missing."""
-
-    code: str
-    subject: str
-    field: str = ""
-    chain: Any = None
-    portal: Any = None
-    node: Any = None
-    message: str = ""
-
-
-@dataclass
-class Report:
-    """The differences found, and at which block the chain was read."""
-
-    block_number: int | None = None
-    differences: list[Difference] = field(default_factory=list)
-    unreachable: list[str] = field(default_factory=list)
-
-    @property
-    def clean(self) -> bool:
-        """Whether everybody agrees and everybody could be asked."""
-        return not self.differences
-
-    def add(self, code: str, subject: str, **facts: Any) -> None:
-        """Note a disagreement."""
-        self.differences.append(Difference(code, subject, **facts))
-
-    def compare(self, code: str, subject: str, fields: dict[str, tuple[Any, Any]]) -> None:
-        """Note every field whose (chain, portal) values differ."""
-        for name, (on_chain, in_portal) in fields.items():
-            if on_chain != in_portal:
-                self.add(code, subject, field=name, chain=on_chain, portal=in_portal)
-
-    def plain(self) -> dict[str, Any]:
-        """The report as JSON values."""
-        return {
-            "clean": self.clean,
-            "block": self.block_number,
-            "differences": [asdict(difference) for difference in self.differences],
-            "unreachable": self.unreachable,
-        }
 
 
 def compare(*, nodes: bool = True, chain: Chain | None = None) -> Report:
@@ -75,8 +29,6 @@ def compare(*, nodes: bool = True, chain: Chain | None = None) -> Report:
 
     A node that does not answer is a difference too: what could not be checked is not clean.
     """
-    from market.audit import compare_chain, compare_nodes, compare_portal
-
     report = Report()
     try:
         contracts = chain or connected_chain()

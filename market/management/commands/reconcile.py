@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from market.audit import reconcile
+from market.audit.report import Report
 from market.errors import MarketError
 from market.ledger.chain import chain
 from market.ledger.index import Index
@@ -44,7 +45,7 @@ class Command(BaseCommand):
         if not report.clean:
             sys.exit(1)
 
-    def _table(self, report: reconcile.Report) -> None:
+    def _table(self, report: Report) -> None:
         for difference in report.differences:
             facts = [
                 f"{who}={value!r}"
