@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from compute.wire.canonical import from_hex
+from compute.wire import structs
 from compute.wire.messages import DatasetManifest
 from contracts import eip712
-from contracts.errors import BadSignature as MalformedSignature
 from market.audit import services as audit
 from market.catalog.models import Dataset, DatasetVersion, Offer
 from market.errors import BadRequest, BadSignature, NotFound, WrongState
 from market.ledger import outbox
-from market.ledger.chain import chain, domain
+from market.ledger.chain import chain
+from market.ledger.signers import signed_by
 from market.parties.actor import Actor
 from market.parties.models import Party
 
@@ -35,19 +34,9 @@ def propose_dataset(*, manifest: DatasetManifest, actor: Actor) -> Dataset:
     provider = Party.objects.filter(pk=manifest.provider).first()
     if provider is None:
         raise NotFound("the provider is not a party of this market")
-    version = eip712.DatasetVersion(
-        dataset=from_hex(manifest.dataset),
-        provider=from_hex(manifest.provider),
-        version=manifest.version,
-        kind=int(eip712.DatasetKind[manifest.kind.upper()]),
-        commitment=from_hex(manifest.commitment),
-        schema_hash=from_hex(manifest.schema_hash),
-    )
+    version = structs.dataset_version(manifest)
     signature = bytes.fromhex(manifest.signature[2:])
-    signer = ""
-    with suppress(MalformedSignature):
-        signer = eip712.recover(domain("DatasetRegistry"), version, signature)
-    if signer.lower() != provider.address.lower():
+    if not signed_by(provider.address, "DatasetRegistry", version, signature):
         raise BadSignature("the manifest is not signed by the provider's active key")
     known = (
         DatasetVersion.objects.select_related("dataset")
@@ -201,10 +190,7 @@ def relay_freeze(*, action: eip712.Action, signature: bytes, actor: Actor) -> Da
     if dataset is None or party is None:
         raise NotFound()
     actor.require_party(party)
-    signer = ""
-    with suppress(MalformedSignature):
-        signer = eip712.recover(domain("DatasetRegistry"), action, signature)
-    if signer.lower() != party.address.lower():
+    if not signed_by(party.address, "DatasetRegistry", action, signature):
         raise BadSignature()
     purpose = purposes[action.verb]
     call = chain().freeze_call(action, signature)

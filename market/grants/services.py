@@ -13,17 +13,25 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from compute.wire import canonical
+from compute.wire import canonical, structs
 from compute.wire.canonical import from_hex, to_hex
 from compute.wire.messages import GrantProposal, GrantTerms, SignedGrant
 from contracts import eip712
-from contracts.errors import BadSignature as MalformedSignature
 from market.audit import services as audit
 from market.catalog.models import Offer
-from market.errors import BadRequest, BadSignature, NotFound, OfferClosed, OutsidePolicy, WrongState
+from market.errors import (
+    BadRequest,
+    BadSignature,
+    NotFound,
+    OfferClosed,
+    OutsidePolicy,
+    ScopeMissing,
+    WrongState,
+)
 from market.grants.models import Grant
 from market.ledger import outbox
-from market.ledger.chain import chain, domain
+from market.ledger.chain import chain
+from market.ledger.signers import signed_by
 from market.parties.actor import Actor
 
 _DAY_S = 86_400
@@ -92,7 +100,7 @@ def approve_grant(
     Repeating it on an approved grant changes nothing. Raises NotFound, WrongState, OutsidePolicy if the
     terms would be wider than requested.
     """
-    grant = _own(grant_id, actor, "provider")
+    grant = _given_by(actor, grant_id)
     if grant.state in (_State.PROPOSED, _State.SIGNED, *Grant.ON_CHAIN):
         return grant
     if grant.state != _State.REQUESTED:
@@ -120,7 +128,7 @@ def approve_grant(
     )
     grant.terms = msgspec.to_builtins(terms)
     grant.terms_hash = to_hex(canonical.digest(terms))
-    grant.grant_id = to_hex(eip712.struct_hash(chain_struct(grant)))
+    grant.grant_id = to_hex(eip712.struct_hash(structs.grant(proposal(grant))))
     grant.state = _State.PROPOSED
     grant.note = note[:4000] or grant.note
     grant.save()
@@ -131,7 +139,7 @@ def approve_grant(
 @transaction.atomic
 def decline_grant(*, grant_id: Any, actor: Actor, note: str = "") -> Grant:
     """The provider's staff turn a request down. Repeating it changes nothing."""
-    grant = _own(grant_id, actor, "provider")
+    grant = _given_by(actor, grant_id)
     if grant.state == _State.DECLINED:
         return grant
     if grant.state not in (_State.REQUESTED, _State.PROPOSED):
@@ -149,7 +157,7 @@ def request_revocation(*, grant_id: Any, actor: Actor, note: str = "") -> Grant:
 
     Repeating it changes nothing. Raises NotFound, WrongState if the grant never was active.
     """
-    grant = _own(grant_id, actor, "provider")
+    grant = _given_by(actor, grant_id)
     if grant.state == _State.REVOKED:
         return grant
     if grant.state not in (_State.SIGNED, _State.ACTIVE, _State.EXHAUSTED, _State.EXPIRED):
@@ -168,12 +176,10 @@ def record_signature(*, grant_pk: uuid.UUID, signed: SignedGrant, actor: Actor) 
     Raises BadSignature unless the signature is the provider's over exactly the approved terms.
     """
     grant = Grant.objects.select_related("provider").get(pk=grant_pk)
-    struct = chain_struct(grant)
+    struct = structs.grant(proposal(grant))
     signature = bytes.fromhex(signed.signature[2:])
-    signer = ""
-    with suppress(MalformedSignature):
-        signer = eip712.recover(domain("UsageLedger"), struct, signature)
-    if signed.grant != grant.grant_id or signer.lower() != grant.provider.address.lower():
+    by_provider = signed_by(grant.provider.address, "UsageLedger", struct, signature)
+    if signed.grant != grant.grant_id or not by_provider:
         raise BadSignature("the node signed something else, or with another key")
     call = chain().activate_call(struct, signature)
     with transaction.atomic():
@@ -208,10 +214,7 @@ def record_revocation(*, grant_pk: uuid.UUID, signature: bytes, actor: Actor) ->
     """Queue a node-signed revocation; the grant becomes revoked when the chain says so."""
     grant = Grant.objects.select_related("provider").get(pk=grant_pk)
     revocation = eip712.Revocation(grant=from_hex(grant.grant_id or ""))
-    signer = ""
-    with suppress(MalformedSignature):
-        signer = eip712.recover(domain("UsageLedger"), revocation, signature)
-    if signer.lower() != grant.provider.address.lower():
+    if not signed_by(grant.provider.address, "UsageLedger", revocation, signature):
         raise BadSignature("the node's revocation is not signed by its active key")
     call = chain().revoke_call(revocation, signature)
     with transaction.atomic():
@@ -231,24 +234,6 @@ def proposal(grant: Grant) -> GrantProposal:
         consumer=grant.consumer_id,
         dataset=grant.dataset_id,
         terms=canonical.convert(GrantTerms, grant.terms),
-        quota=grant.quota,
-        epsilon_micro=grant.epsilon_micro,
-        not_before=grant.not_before,
-        expiry=grant.expiry,
-    )
-
-
-def chain_struct(grant: Grant) -> eip712.Grant:
-    """The EIP-712 structure of an approved grant; its struct hash is the grant's id."""
-    operations = 0
-    for name in grant.operations:
-        operations |= eip712.Operation[name.upper()]
-    return eip712.Grant(
-        provider=from_hex(grant.provider_id),
-        consumer=from_hex(grant.consumer_id),
-        dataset=from_hex(grant.dataset_id),
-        terms_hash=from_hex(grant.terms_hash),
-        operations=int(operations),
         quota=grant.quota,
         epsilon_micro=grant.epsilon_micro,
         not_before=grant.not_before,
@@ -278,14 +263,12 @@ def find(reference: str, actor: Actor) -> Grant:
     return grant
 
 
-def _own(reference: Any, actor: Actor, side: str) -> Grant:
-    """The grant, locked, if the actor's party is on that side of it and may manage grants."""
+def _given_by(actor: Actor, reference: Any) -> Grant:
+    """The grant, locked, if the actor's party gives it and the actor may manage grants."""
     grant = find(str(reference), actor)
-    if actor.party is not None and getattr(grant, f"{side}_id") != actor.party_id:
+    if actor.party is not None and grant.provider_id != actor.party_id:
         # The other side may see the grant, so this is about the right, not about existence.
-        from market.errors import ScopeMissing
-
-        raise ScopeMissing(f"only the grant's {side} may do that")
+        raise ScopeMissing("only the grant's provider may do that")
     actor.require("grants")
     return Grant.objects.select_for_update(of=("self",)).select_related("offer", "provider").get(pk=grant.pk)
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from compute.client import BadNodeAnswer, GrantPending, NodeClient, NodeRefused, NodeUnreachable
 from compute.errors import ComputeError
-from contracts import eip712
+from compute.wire import structs
 from market.audit import services as audit
 from market.catalog import services as catalog
 from market.catalog.models import Dataset
@@ -120,13 +120,9 @@ class Visit:
                 continue
             ask = self.client.freeze if freeze else self.client.unfreeze
             signed = ask(dataset.dataset_id)
-            action = eip712.Action(
-                party=bytes.fromhex(signed.party[2:]),
-                subject=bytes.fromhex(signed.subject[2:]),
-                verb=signed.verb,
-                nonce=signed.nonce,
+            catalog.relay_freeze(
+                action=structs.action(signed), signature=bytes.fromhex(signed.signature[2:]), actor=DRIVE
             )
-            catalog.relay_freeze(action=action, signature=bytes.fromhex(signed.signature[2:]), actor=DRIVE)
 
     # ---- jobs -----------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ What nodes and chain report is written by `market.jobs.progress`.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -14,11 +13,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from compute.wire import canonical
+from compute.wire import canonical, structs
 from compute.wire.canonical import from_hex, to_hex
 from compute.wire.messages import JobSpec, JobSubmission, SignedRequest
 from contracts import eip712
-from contracts.errors import BadSignature as MalformedSignature
 from market.audit import services as audit
 from market.errors import BadRequest, BadSignature, JobExists, JobRejected, NotFound, ScopeMissing
 from market.grants.models import Grant
@@ -26,6 +24,7 @@ from market.jobs.kinds import job_kind, job_kinds
 from market.jobs.models import Draft, Job, JobEvent, JobPart
 from market.ledger import chain as door
 from market.ledger import outbox
+from market.ledger.signers import signed_by
 from market.parties.actor import Actor
 
 # A draft is a form's content, not a store for files.
@@ -46,7 +45,7 @@ def submit_job(*, spec: JobSpec, request: SignedRequest, actor: Actor, draft_id:
         raise JobRejected("the order must name the calling party as its consumer", rule="consumer")
     if canonical.digest(spec) != from_hex(request.spec_hash):
         raise JobRejected("spec_hash is not the digest of the spec", rule="spec_hash")
-    struct = request_struct(request)
+    struct = structs.job_request(request)
     if to_hex(eip712.struct_hash(struct)) != request.job:
         raise JobRejected("job is not the struct hash of the request", rule="job_id")
     # Before anything else that could differ: a replay must be told as a replay.
@@ -57,13 +56,11 @@ def submit_job(*, spec: JobSpec, request: SignedRequest, actor: Actor, draft_id:
     if request.deadline <= time.time():
         raise JobRejected("the deadline has passed", rule="deadline")
     door.require()
-    signer = ""
-    with suppress(MalformedSignature):
-        signer = eip712.recover(door.domain("UsageLedger"), struct, bytes.fromhex(request.signature[2:]))
-    if signer.lower() != actor.party.address.lower():
+    signature = bytes.fromhex(request.signature[2:])
+    if not signed_by(actor.party.address, "UsageLedger", struct, signature):
         raise BadSignature("the request is not signed by the consumer's active key", rule="signature")
     grants = _grants_of(spec, request, actor)
-    call = door.chain().reserve_call(struct, bytes.fromhex(request.signature[2:]))
+    call = door.chain().reserve_call(struct, signature)
     with transaction.atomic():
         try:
             with transaction.atomic():
@@ -164,20 +161,6 @@ def submission(job: Job) -> JobSubmission:
             peers[part.role] = part.party.node_url
     return canonical.convert(
         JobSubmission, {"spec": job.spec, "request": job.request, "terms": terms, "peers": peers}
-    )
-
-
-def request_struct(request: SignedRequest) -> eip712.JobRequest:
-    """The EIP-712 structure behind a signed request document."""
-    return eip712.JobRequest(
-        consumer=from_hex(request.consumer),
-        spec_hash=from_hex(request.spec_hash),
-        nonce=from_hex(request.nonce),
-        deadline=request.deadline,
-        lines=tuple(
-            eip712.Line(grant=from_hex(line.grant), units=line.units, epsilon_micro=line.epsilon_micro)
-            for line in request.lines
-        ),
     )
 
 

@@ -7,6 +7,7 @@ import logging
 from django.db import transaction
 
 from compute.errors import BadInput
+from compute.wire import structs
 from compute.wire.canonical import to_hex
 from contracts import eip712
 from contracts.bindings import Chain
@@ -16,7 +17,7 @@ from market.jobs import drive, progress
 from market.jobs.models import Job
 from market.ledger.index import Index, replay
 from market.ledger.models import Batch, Block, ChainEvent, ChainTransaction, Receipt
-from market.ledger.receipts import batch_signed, chain_struct, document
+from market.ledger.receipts import batch_signed, document
 from market.parties.actor import Actor
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ def _drop_false_receipts() -> int:
     false = []
     for receipt in Receipt.objects.all():
         try:
-            true = to_hex(eip712.struct_hash(chain_struct(document(receipt)))) == receipt.digest
+            true = to_hex(eip712.struct_hash(structs.receipt(document(receipt)))) == receipt.digest
         except (BadInput, MarketError, KeyError):
             true = False
         if not true:

@@ -3,54 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import msgspec
 from django.db import transaction
 from django.db.models import Max, QuerySet
 
-from compute.wire import canonical
+from compute.wire import canonical, structs
 from compute.wire.canonical import from_hex, to_hex
 from compute.wire.messages import SignedBatch, SignedReceipt, SignedRequest
 from contracts import eip712, merkle
 from contracts import evidence as bundles
 from contracts.errors import BadEvidence, ChainUnreachable
-from contracts.errors import BadSignature as MalformedSignature
 from market.audit import services as audit
 from market.errors import BadSignature, ChainUnavailable, WrongState
 from market.jobs.models import Job
-from market.jobs.services import request_struct
 from market.ledger import outbox
-from market.ledger.chain import chain, domain
+from market.ledger.chain import chain
 from market.ledger.models import Batch, ChainTransaction, Receipt
+from market.ledger.signers import signer_of
 from market.parties.actor import Actor
 from market.parties.models import Party
 
 
-def chain_struct(receipt: SignedReceipt) -> eip712.Receipt:
-    """The EIP-712 structure behind a receipt document; its struct hash is the receipt's digest."""
-    return eip712.Receipt(
-        node=from_hex(receipt.node),
-        sequence=receipt.sequence,
-        previous=from_hex(receipt.previous),
-        job=from_hex(receipt.job),
-        grant=from_hex(receipt.grant),
-        spec_hash=from_hex(receipt.spec_hash),
-        commitment=from_hex(receipt.commitment),
-        transcript=from_hex(receipt.transcript),
-        units=receipt.units,
-        epsilon_micro=receipt.epsilon_micro,
-        outcome=int(eip712.Outcome[receipt.outcome.upper()]),
-        settles=receipt.settles,
-        issued_at=receipt.issued_at,
-        detail=canonical.digest(receipt.detail),
-    )
-
-
 def check(receipt: SignedReceipt, node: Party) -> None:
     """Raises BadSignature unless the receipt is what it says and the node's active key signed it."""
-    struct = chain_struct(receipt)
+    struct = structs.receipt(receipt)
     if receipt.node != node.party_id or to_hex(eip712.struct_hash(struct)) != receipt.digest:
         raise BadSignature("the receipt's digest is not that of its fields", rule="receipt")
     _check_signer(struct, receipt.signature, node, "receipt")
@@ -105,23 +83,24 @@ def record_receipts(*, node: Party, receipts: Sequence[SignedReceipt], actor: Ac
 
 def record_batch(*, node: Party, batch: SignedBatch, actor: Actor) -> None:
     """Keep a node's signed batch and queue its anchoring. Safe to repeat; the chain decides once more."""
-    structs = [chain_struct(receipt) for receipt in batch.receipts]
     for receipt in batch.receipts:
         check(receipt, node)
-    root = merkle.root([eip712.struct_hash(struct) for struct in structs])
+    members = [structs.receipt(receipt) for receipt in batch.receipts]
+    count = len(members)
+    root = merkle.root([eip712.struct_hash(member) for member in members])
     signed = eip712.Batch(
-        node=from_hex(batch.node), first_sequence=batch.first_sequence, count=len(structs), root=root
+        node=from_hex(batch.node), first_sequence=batch.first_sequence, count=count, root=root
     )
     if to_hex(root) != batch.root:
         raise BadSignature("the batch's root is not that of its receipts", rule="batch")
     _check_signer(signed, batch.signature, node, "batch")
-    call = chain().commit_call(structs, bytes.fromhex(batch.signature[2:]))
+    call = chain().commit_call(members, bytes.fromhex(batch.signature[2:]))
     with transaction.atomic():
         record_receipts(node=node, receipts=batch.receipts, actor=actor)
         row, _created = Batch.objects.get_or_create(
             node=batch.node,
             first_sequence=batch.first_sequence,
-            defaults={"count": len(structs), "root": batch.root, "signature": batch.signature},
+            defaults={"count": count, "root": batch.root, "signature": batch.signature},
         )
         if row.state == Batch.State.ANCHORED and row.root == batch.root:
             row.signature = batch.signature
@@ -132,7 +111,7 @@ def record_batch(*, node: Party, batch: SignedBatch, actor: Actor) -> None:
         waiting = ChainTransaction.objects.filter(key=key).exclude(state=ChainTransaction.State.REVERTED)
         if row.state == Batch.State.ANCHORED or waiting.exists():
             return  # one anchoring of these sequences is on its way; the next round sees how it ended
-        row.count, row.root, row.signature = len(structs), batch.root, batch.signature
+        row.count, row.root, row.signature = count, batch.root, batch.signature
         row.save(update_fields=["count", "root", "signature"])
         Receipt.objects.filter(digest__in=[r.digest for r in batch.receipts]).update(batch=row)
         outbox.queue(
@@ -153,11 +132,11 @@ def batch_signed(batch: Batch) -> bool:
         root=from_hex(batch.root),
     )
     try:
-        signer = eip712.recover(domain("UsageLedger"), struct, bytes.fromhex(batch.signature[2:]))
-    except (MalformedSignature, ValueError):
+        signer = signer_of("UsageLedger", struct, bytes.fromhex(batch.signature[2:]))
+    except ValueError:  # not hexadecimal: the row was edited
         return False
     node = Party.objects.filter(pk=batch.node).first()
-    if node is None:
+    if node is None or signer is None:
         return False
     return signer.lower() == node.address.lower() or _was_key_of(signer, node)
 
@@ -231,7 +210,7 @@ def evidence(receipt: Receipt, actor: Actor) -> dict[str, Any]:
     try:
         bundle = bundles.collect(
             chain(),
-            receipt=chain_struct(signed),
+            receipt=structs.receipt(signed),
             signature=bytes.fromhex(signed.signature[2:]),
             detail=msgspec.to_builtins(signed.detail),
             batch_digests=[from_hex(member.digest) for member in members],
@@ -256,17 +235,16 @@ def _order(job_id: str) -> tuple[eip712.JobRequest, bytes] | None:
     if job is None or "signature" not in job.request:
         return None
     request = canonical.convert(SignedRequest, job.request)
-    return request_struct(request), bytes.fromhex(request.signature[2:])
+    return structs.job_request(request), bytes.fromhex(request.signature[2:])
 
 
 def _check_signer(struct: eip712.Struct, signature: str, node: Party, rule: str) -> None:
-    signer = ""
-    with suppress(MalformedSignature):
-        signer = eip712.recover(domain("UsageLedger"), struct, bytes.fromhex(signature[2:]))
-    if signer.lower() == node.address.lower():
-        return
-    if rule == "receipt" and signer and _was_key_of(signer, node):
-        return
+    signer = signer_of("UsageLedger", struct, bytes.fromhex(signature[2:]))
+    if signer is not None:
+        if signer.lower() == node.address.lower():
+            return
+        if rule == "receipt" and _was_key_of(signer, node):
+            return
     raise BadSignature(f"the {rule} is not signed by a key of the node", rule=rule)
 
 

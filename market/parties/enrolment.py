@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from django.db import transaction
 
+from compute.wire import structs
 from compute.wire.canonical import from_hex
 from compute.wire.messages import Enrolment
 from contracts import eip712
-from contracts.errors import BadSignature as MalformedSignature
 from market.audit import services as audit
 from market.errors import BadRequest, BadSignature, NotFound, WrongState
 from market.ledger import outbox
-from market.ledger.chain import chain, domain
+from market.ledger.chain import chain
 from market.ledger.models import ChainTransaction
+from market.ledger.signers import signed_by, signer_of
 from market.parties.actor import Actor
 from market.parties.models import Party
 
@@ -30,18 +29,10 @@ def propose_party(
     actor.require("operate")
     if not roles:
         raise BadRequest("a party needs at least one role", field="roles")
-    key = eip712.NodeKey(
-        party=from_hex(enrolment.party),
-        key=enrolment.address,
-        box_key=from_hex(enrolment.box_key),
-        he_key_digest=from_hex(enrolment.he_key_digest),
-        index=0,
-    )
+    key = structs.node_key(enrolment)
     signature = bytes.fromhex(enrolment.signature[2:])
-    signer = ""
-    with suppress(MalformedSignature):
-        signer = eip712.recover(domain("PartyRegistry"), key, signature)
-    if signer.lower() != enrolment.address.lower():
+    signer = signer_of("PartyRegistry", key, signature)
+    if signer is None or signer.lower() != enrolment.address.lower():
         raise BadSignature("the enrolment is not signed by the key it names")
     call = chain().enrol_call(key.party, int(roles), key, signature)
     with transaction.atomic():
@@ -113,10 +104,7 @@ def relay_suspension(*, action: eip712.Action, signature: bytes, actor: Actor) -
     if regulator is None or party is None:
         raise NotFound()
     actor.require_party(regulator)
-    signer = ""
-    with suppress(MalformedSignature):
-        signer = eip712.recover(domain("PartyRegistry"), action, signature)
-    if signer.lower() != regulator.address.lower():
+    if not signed_by(regulator.address, "PartyRegistry", action, signature):
         raise BadSignature()
     call = chain().act_call(action, signature)
     with transaction.atomic():

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from compute.client import NodeRefused, NodeUnreachable
-from compute.wire import canonical
+from compute.wire import canonical, structs
 from compute.wire.canonical import from_hex, to_hex
 from compute.wire.messages import (
     Column,
@@ -49,7 +49,6 @@ from market.jobs.models import Job
 from market.jobs.services import submit_job
 from market.ledger import chain as door
 from market.ledger.index import Index
-from market.ledger.receipts import chain_struct
 from market.ledger.relay import Relay
 from market.parties.actor import Actor
 from market.parties.enrolment import propose_party
@@ -220,7 +219,7 @@ class StandIn:
             detail=detail,
             signature=hexadecimal(bytes(65)),
         )
-        struct = chain_struct(receipt)
+        struct = structs.receipt(receipt)
         receipt = msgspec.structs.replace(
             receipt,
             digest=to_hex(eip712.struct_hash(struct)),

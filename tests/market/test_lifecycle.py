@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from compute.wire import structs
 from compute.wire.messages import Problem
 from contracts.eip712 import Role
 from market.audit import reconcile
@@ -175,7 +176,7 @@ def test_a_request_signed_by_another_key_is_no_job(stage: Stage, cast: Cast, gra
     import msgspec
 
     spec, request = stage.order(cast.bob, {"left": (grant, 1)})
-    forged = stage.sign_request(jobs.request_struct(request), cast.charlie)
+    forged = stage.sign_request(structs.job_request(request), cast.charlie)
     with pytest.raises(BadSignature):
         jobs.submit_job(
             spec=spec,

@@ -8,10 +8,8 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from compute.wire import canonical
-from compute.wire.canonical import from_hex
+from compute.wire import canonical, structs
 from compute.wire.messages import SignedAction
-from contracts import eip712
 from market.api.idempotency import idempotent
 from market.api.inputs import ActionInput, EmptyInput, OfferInput
 from market.api.serializers import DatasetSerializer, OfferSerializer
@@ -61,14 +59,8 @@ class DatasetFreeze(ApiView):
             signed = canonical.convert(SignedAction, given["action"])
             if signed.subject != dataset or signed.verb != (1 if self.frozen else 2):
                 raise BadRequest("the action is about something else", field="action")
-            action = eip712.Action(
-                party=from_hex(signed.party),
-                subject=from_hex(signed.subject),
-                verb=signed.verb,
-                nonce=signed.nonce,
-            )
             services.relay_freeze(
-                action=action, signature=bytes.fromhex(signed.signature[2:]), actor=self.actor
+                action=structs.action(signed), signature=bytes.fromhex(signed.signature[2:]), actor=self.actor
             )
         else:
             services.request_freeze(dataset_id=dataset, frozen=self.frozen, actor=self.actor)

@@ -11,10 +11,9 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from compute.wire import canonical
-from compute.wire.canonical import from_hex
+from compute.wire import canonical, structs
 from compute.wire.messages import Enrolment, SignedAction
-from contracts.eip712 import Action, Role
+from contracts.eip712 import Role
 from contracts.errors import ChainUnreachable
 from market.api.idempotency import idempotent
 from market.api.inputs import ActionInput, EnrolInput
@@ -127,14 +126,8 @@ class PartySuspension(ApiView):
             signed = canonical.convert(SignedAction, given["action"])
             if signed.subject != party or signed.verb != (3 if self.suspended else 4):
                 raise BadRequest("the action is about something else", field="action")
-            action = Action(
-                party=from_hex(signed.party),
-                subject=from_hex(signed.subject),
-                verb=signed.verb,
-                nonce=signed.nonce,
-            )
             changed = enrolment.relay_suspension(
-                action=action, signature=bytes.fromhex(signed.signature[2:]), actor=self.actor
+                action=structs.action(signed), signature=bytes.fromhex(signed.signature[2:]), actor=self.actor
             )
         else:
             changed = enrolment.set_suspension(party_id=party, suspended=self.suspended, actor=self.actor)
