@@ -58,11 +58,10 @@ class Datasets:
         """The newest published version; None if there is none or the dataset is not configured (any more)."""
         if self._config.find_dataset(dataset) is None:
             return None
-        with self._store.transaction() as db:
-            row = db.execute(
-                "SELECT manifest FROM versions WHERE dataset = ? ORDER BY version DESC LIMIT 1", (dataset,)
-            ).fetchone()
-        return msgspec.json.decode(row["manifest"], type=DatasetManifest) if row else None
+        rows = self._store.rows(
+            "SELECT manifest FROM versions WHERE dataset = ? ORDER BY version DESC LIMIT 1", dataset
+        )
+        return msgspec.json.decode(rows[0]["manifest"], type=DatasetManifest) if rows else None
 
     def manifests(self) -> list[DatasetManifest]:
         """The newest version of each configured dataset, in the order of the configuration."""

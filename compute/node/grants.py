@@ -9,6 +9,7 @@ the moment it is signed, whether or not anybody relays it.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +18,7 @@ import msgspec
 
 from compute.errors import BadInput, Refused
 from compute.keys.signer import NodeSigner
-from compute.node import policy
+from compute.node import ceiling
 from compute.node.config import NodeConfig
 from compute.node.ledger import Ledger
 from compute.node.store import Store
@@ -72,7 +73,7 @@ class Grants:
             )
         consumer = self._ledger.party(proposal.consumer)
         dataset = self._ledger.dataset(proposal.dataset)
-        settings = policy.sign_grant(proposal, consumer, dataset, self._config, int(self._clock()))
+        settings = ceiling.sign_grant(proposal, consumer, dataset, self._config, int(self._clock()))
         state: State = "pending" if settings.ceiling.approval == "node" else "signed"
         with self._store.transaction() as db:
             # What waits is decided by the configuration as it is now; what was decided stays.
@@ -117,16 +118,12 @@ class Grants:
 
     def find(self, grant: str) -> GrantRow | None:
         """One proposal by its grant id."""
-        with self._store.transaction() as db:
-            row = db.execute("SELECT * FROM grants WHERE grant_id = ?", (grant,)).fetchone()
-        return _row(row) if row else None
+        rows = self._store.rows("SELECT * FROM grants WHERE grant_id = ?", grant)
+        return _row(rows[0]) if rows else None
 
-    def all(self, state: State | None = None) -> list[GrantRow]:
+    def all(self) -> list[GrantRow]:
         """All proposals, oldest first."""
-        with self._store.transaction() as db:
-            rows = db.execute("SELECT * FROM grants ORDER BY created_at, grant_id").fetchall()
-        found = [_row(row) for row in rows]
-        return [row for row in found if state is None or row.state == state]
+        return [_row(row) for row in self._store.rows("SELECT * FROM grants ORDER BY created_at, grant_id")]
 
     def _move(self, row: GrantRow, state: State) -> GrantRow:
         with self._store.transaction() as db:
@@ -138,7 +135,6 @@ class Grants:
         return SignedGrant(grant=row.grant, proposal=row.proposal, signature=to_hex(signature))
 
 
-def _row(row: object) -> GrantRow:
-    values = dict(row)  # type: ignore[call-overload]
-    proposal = msgspec.json.decode(values["document"], type=GrantProposal)
-    return GrantRow(values["grant_id"], values["state"], proposal)
+def _row(row: sqlite3.Row) -> GrantRow:
+    proposal = msgspec.json.decode(row["document"], type=GrantProposal)
+    return GrantRow(row["grant_id"], row["state"], proposal)

@@ -13,8 +13,9 @@ from collections.abc import Callable
 
 from compute.errors import ComputeError
 from compute.node.config import NodeConfig
+from compute.node.database import StoreDamaged
 from compute.node.policy import ChainView, part_of
-from compute.node.store import Store, StoreDamaged
+from compute.node.store import Store
 from compute.wire.canonical import from_hex, to_hex
 from compute.wire.messages import JobSubmission
 from contracts.bindings import NAMES, Chain

@@ -18,13 +18,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from compute.errors import BadInput, Refused
+from compute.node.ceiling import covers, readable_columns
 from compute.node.config import DatasetSettings, NodeConfig
 from compute.protocols.protocol import JobKind, job_kind
 from compute.wire import canonical, structs
 from compute.wire.canonical import from_hex, to_hex
 from compute.wire.messages import (
     DatasetManifest,
-    GrantProposal,
     GrantTerms,
     JobSpec,
     JobSubmission,
@@ -43,8 +43,6 @@ from contracts.records import (
     ReservationRecord,
     ReservationState,
 )
-
-DAY_S = 86_400
 
 
 @dataclass(frozen=True)
@@ -200,60 +198,6 @@ def recheck(
     if consumer is None or consumer.suspended:
         raise Refused("consumer.suspended", "the consumer was suspended", remedy="ask the operator")
     _standing(node)
-
-
-def sign_grant(
-    proposal: GrantProposal,
-    consumer: PartyRecord | None,
-    dataset: DatasetRecord | None,
-    config: NodeConfig,
-    now: int,
-) -> DatasetSettings:
-    """Whether the node may sign a proposal under the ceiling of its own configuration."""
-    settings = config.find_dataset(proposal.dataset)
-    if settings is None or proposal.provider != config.party:
-        raise Refused("dataset.unknown", "this node does not offer that dataset", remedy="ask its provider")
-    terms, ceiling = proposal.terms, settings.ceiling
-    if consumer is None or not consumer.roles & Role.CONSUMER:
-        raise Refused("consumer.unknown", "the chain knows no such consumer", remedy="enrol it first")
-    if consumer.suspended:
-        raise Refused("consumer.suspended", "the consumer is suspended", remedy="ask the operator")
-    if dataset is not None and dataset.frozen:
-        raise Refused("dataset.frozen", "the dataset is frozen", remedy="wait until it is unfrozen")
-    if not terms.operations or set(terms.operations) - set(ceiling.operations):
-        raise Refused(
-            "ceiling.operations",
-            "the node's ceiling does not allow these operations",
-            remedy=f"propose some of: {', '.join(ceiling.operations) or 'none'}",
-        )
-    if not _covers(ceiling.purposes, (terms.purpose,)) or not terms.purpose.strip():
-        raise Refused(
-            "ceiling.purposes",
-            "the node's ceiling does not allow this purpose",
-            remedy="propose one it allows",
-        )
-    _readable_columns(settings, terms.columns)
-    limits = (
-        ("ceiling.quota", "quota", proposal.quota, 1, ceiling.max_quota),
-        ("ceiling.epsilon", "ε (in millionths)", proposal.epsilon_micro, 0, ceiling.max_epsilon_micro),
-        ("ceiling.cohort", "smallest cohort", terms.min_cohort, ceiling.min_cohort, 1_000_000),
-        ("ceiling.price", "price", terms.price_credits, ceiling.min_price_credits, 1 << 53),
-        (
-            "ceiling.days",
-            "duration in seconds",
-            proposal.expiry - proposal.not_before,
-            1,
-            ceiling.max_days * DAY_S,
-        ),
-    )
-    for rule, what, value, low, high in limits:
-        if not low <= value <= high:
-            raise Refused(rule, f"the {what} {value} is out of the node's range", remedy=f"{low} to {high}")
-    if proposal.expiry <= now:
-        raise Refused(
-            "grant.expired", "the grant would have expired already", remedy="propose a later expiry"
-        )
-    return settings
 
 
 def may_dial(url: str, patterns: tuple[str, ...]) -> bool:
@@ -431,21 +375,9 @@ def _ceiling(dataset: DatasetSettings, kind: JobKind, participant: Participant, 
         raise Refused(
             "ceiling.operations", f"the node no longer allows {kind.operation}", remedy="ask its provider"
         )
-    if not _covers(dataset.ceiling.purposes, (terms.purpose,)):
+    if not covers(dataset.ceiling.purposes, (terms.purpose,)):
         raise Refused("ceiling.purposes", "the node no longer allows this purpose", remedy="ask its provider")
-    _readable_columns(dataset, participant.columns)
-
-
-def _readable_columns(dataset: DatasetSettings, columns: tuple[str, ...]) -> None:
-    known = {column.name: column for column in dataset.columns}
-    if unknown := sorted(set(columns) - set(known)):
-        raise Refused("columns.unknown", f"the dataset has no columns {unknown}", remedy="see its schema")
-    if secret := sorted(name for name in columns if known[name].grade == "L4"):
-        raise Refused(
-            "columns.grade", f"columns of grade L4 are never used: {secret}", remedy="leave them out"
-        )
-    if not _covers(dataset.ceiling.columns, columns):
-        raise Refused("ceiling.columns", "the node does not give these columns", remedy="ask for fewer")
+    readable_columns(dataset, participant.columns)
 
 
 def _units(kind: JobKind, spec: JobSpec, params: Any, role: str, line: RequestLine) -> int:
@@ -500,7 +432,3 @@ def _floor(
             "cohort", f"the dataset has fewer rows than the floor of {floor}", remedy="use a larger dataset"
         )
     return floor
-
-
-def _covers(allowed: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
-    return "*" in allowed or not set(wanted) - set(allowed)

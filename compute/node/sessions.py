@@ -127,11 +127,8 @@ class Sessions:
             db.execute("UPDATE sessions SET ends_at = 0 WHERE job = ?", (job,))
 
     def _row(self, job: str) -> tuple[int, int, int, bytes] | None:
-        with self._store.transaction() as db:
-            row = db.execute(
-                "SELECT calls, used, ends_at, transcript FROM sessions WHERE job = ?", (job,)
-            ).fetchone()
-        return (row["calls"], row["used"], row["ends_at"], bytes(row["transcript"])) if row else None
+        rows = self._store.rows("SELECT calls, used, ends_at, transcript FROM sessions WHERE job = ?", job)
+        return tuple(rows[0]) if rows else None
 
     def _read(self, job: str) -> tuple[int, int, int, bytes]:
         row = self._row(job)

@@ -1,86 +1,24 @@
-"""The node's memory: one SQLite file with jobs, events, receipts, grants, versions and nonces.
+"""The node's memory: jobs and their timelines, results, the receipt chain, refused attempts, nonces.
 
-| table | holds | moved by |
-|---|---|---|
-| jobs | one row per admitted or refused job: accepted → running → a final state | `jobs`, `eaas` |
-| events | a job's timeline | `jobs` |
-| results | the payload sealed to the consumer | `finish` only |
-| receipts | the node's receipt chain; a row is never changed | `finish`, `refuse` only |
-| refusals | submissions that do not verify, by job and content: they never touch a job | `refuse` |
-| grants | proposals signed, pending, declined or revoked here | `grants` |
-| versions | published dataset versions | `publish` |
-| sessions | EaaS calls used and their transcript | `eaas` |
-| nonces | signed HTTP requests seen | `app` |
-
-Write-ahead log with full synchronisation: what a caller was told survives a power cut. Every transaction is
-short and takes the write lock at its start, so two processes (service and command line) may share the file.
+Endings are written here and nowhere else: final state, receipt and result in one transaction. Grants, dataset
+versions and sessions keep their rows through the same `Database`.
 """
 
 from __future__ import annotations
 
 import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from compute.errors import ComputeError
+from compute.node.database import Database
 from compute.node.receipts import ZERO32, Writer
 from compute.wire.canonical import from_hex
 from compute.wire.messages import JobEvent, JobState, JobStatus, SignedReceipt
 
 FINAL_STATES = ("completed", "refused", "failed", "cancelled", "expired")
-_SCHEMA_VERSION = 1
 _MAX_NONCES = 500_000
-
-_SCHEMA = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE jobs (
-    job TEXT PRIMARY KEY, consumer TEXT NOT NULL, role TEXT NOT NULL, kind TEXT NOT NULL,
-    grant_id TEXT NOT NULL, state TEXT NOT NULL, phase TEXT NOT NULL DEFAULT '',
-    done INTEGER NOT NULL DEFAULT 0, total INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '',
-    rule TEXT NOT NULL DEFAULT '', message TEXT NOT NULL DEFAULT '', remedy TEXT NOT NULL DEFAULT '',
-    receipt TEXT, submission BLOB NOT NULL, units INTEGER NOT NULL, settles INTEGER NOT NULL,
-    created_at INTEGER NOT NULL, deadline INTEGER NOT NULL, finished_at INTEGER
-) WITHOUT ROWID;
-CREATE INDEX jobs_state ON jobs (state);
-CREATE TABLE events (
-    job TEXT NOT NULL, sequence INTEGER NOT NULL, at_ms INTEGER NOT NULL, phase TEXT NOT NULL,
-    message TEXT NOT NULL, done INTEGER NOT NULL, total INTEGER NOT NULL, PRIMARY KEY (job, sequence)
-) WITHOUT ROWID;
-CREATE TABLE results (job TEXT PRIMARY KEY, payload BLOB NOT NULL);
-CREATE TABLE receipts (
-    sequence INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, job TEXT NOT NULL, document BLOB NOT NULL
-);
-CREATE TABLE refusals (
-    job TEXT NOT NULL, attempt TEXT NOT NULL, consumer TEXT NOT NULL, status BLOB NOT NULL,
-    PRIMARY KEY (job, attempt)
-) WITHOUT ROWID;
-CREATE TABLE grants (
-    grant_id TEXT PRIMARY KEY, state TEXT NOT NULL, document BLOB NOT NULL, created_at INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE versions (
-    dataset TEXT NOT NULL, version INTEGER NOT NULL, manifest BLOB NOT NULL, PRIMARY KEY (dataset, version)
-) WITHOUT ROWID;
-CREATE TABLE sessions (
-    job TEXT PRIMARY KEY, calls INTEGER NOT NULL, used INTEGER NOT NULL, ends_at INTEGER NOT NULL,
-    transcript BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE nonces (
-    party TEXT NOT NULL, nonce TEXT NOT NULL, expires_at INTEGER NOT NULL, PRIMARY KEY (party, nonce)
-) WITHOUT ROWID;
-CREATE INDEX nonces_expiry ON nonces (expires_at);
-"""
-
-
-class StoreDamaged(ComputeError):
-    """The node's database cannot be used as it is: another version, or behind the chain."""
-
-    code = "node.store"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,36 +84,21 @@ class Ending:
     remedy: str = ""
 
 
-class Store:
+class Store(Database):
     """The open database. Thread-safe; calls are short."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = threading.RLock()
-        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        path.chmod(0o600)
-        self._db.row_factory = sqlite3.Row
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._create()
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._db.close()
 
     # Jobs.
 
     def job(self, job: str) -> JobRow | None:
         """One job."""
-        found = self._rows(_JOBS + " WHERE j.job = ?", job)
+        found = self.rows(_JOBS + " WHERE j.job = ?", job)
         return _job(found[0]) if found else None
 
     def open_jobs(self) -> list[JobRow]:
         """Jobs that are not final, oldest first."""
         return [
             _job(r)
-            for r in self._rows(_JOBS + " WHERE j.state IN ('accepted', 'running') ORDER BY created_at")
+            for r in self.rows(_JOBS + " WHERE j.state IN ('accepted', 'running') ORDER BY created_at")
         ]
 
     def add_job(self, row: JobRow) -> bool:
@@ -213,7 +136,7 @@ class Store:
 
     def events(self, job: str, after: int, limit: int = 500) -> list[JobEvent]:
         """A job's timeline after a sequence number."""
-        rows = self._rows(
+        rows = self.rows(
             "SELECT sequence, at_ms, phase, message, done, total FROM events"
             " WHERE job = ? AND sequence > ? ORDER BY sequence LIMIT ?",
             job,
@@ -224,19 +147,19 @@ class Store:
 
     def result(self, job: str) -> bytes | None:
         """The sealed payload of a completed job."""
-        rows = self._rows("SELECT payload FROM results WHERE job = ?", job)
+        rows = self.rows("SELECT payload FROM results WHERE job = ?", job)
         return bytes(rows[0]["payload"]) if rows else None
 
     # Submissions that do not verify.
 
     def refusal(self, job: str, attempt: str) -> JobStatus | None:
         """The status of an earlier, identical attempt."""
-        rows = self._rows("SELECT status FROM refusals WHERE job = ? AND attempt = ?", job, attempt)
+        rows = self.rows("SELECT status FROM refusals WHERE job = ? AND attempt = ?", job, attempt)
         return msgspec.json.decode(rows[0]["status"], type=JobStatus) if rows else None
 
     def refused_attempt(self, job: str) -> tuple[str, JobStatus] | None:
         """Consumer and status of some refused attempt at a job that was never admitted."""
-        rows = self._rows("SELECT consumer, status FROM refusals WHERE job = ? LIMIT 1", job)
+        rows = self.rows("SELECT consumer, status FROM refusals WHERE job = ? LIMIT 1", job)
         if not rows:
             return None
         return rows[0]["consumer"], msgspec.json.decode(rows[0]["status"], type=JobStatus)
@@ -261,7 +184,7 @@ class Store:
 
     def receipts(self, after: int, limit: int) -> list[SignedReceipt]:
         """Receipts by sequence."""
-        rows = self._rows(
+        rows = self.rows(
             "SELECT document FROM receipts WHERE sequence > ? ORDER BY sequence LIMIT ?", after, limit
         )
         return [msgspec.json.decode(row["document"], type=SignedReceipt) for row in rows]
@@ -271,17 +194,7 @@ class Store:
         with self.transaction() as db:
             return _tip(db)
 
-    # Named values, nonces.
-
-    def meta(self, name: str) -> str | None:
-        """A named value."""
-        rows = self._rows("SELECT value FROM meta WHERE name = ?", name)
-        return rows[0]["value"] if rows else None
-
-    def set_meta(self, name: str, value: str) -> None:
-        """Set a named value."""
-        with self.transaction() as db:
-            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+    # Nonces of signed requests.
 
     def use(self, party: str, nonce: str, now: int, expires_at: int) -> bool:
         """See `compute.wire.signed_http.Nonces`: these survive a restart."""
@@ -291,34 +204,6 @@ class Store:
                 return False
             added = db.execute("INSERT OR IGNORE INTO nonces VALUES (?, ?, ?)", (party, nonce, expires_at))
             return added.rowcount == 1
-
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing; the write lock is taken at once, so what is read stays true until the end."""
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-
-    def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        with self._lock:
-            return self._db.execute(query, values).fetchall()
-
-    def _create(self) -> None:
-        with self.transaction() as db:
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-            elif version != _SCHEMA_VERSION:
-                raise StoreDamaged(
-                    f"the node's database has schema {version}, this node needs {_SCHEMA_VERSION}"
-                )
 
 
 _JOBS = "SELECT j.*, EXISTS (SELECT 1 FROM results r WHERE r.job = j.job) AS has_result FROM jobs j"

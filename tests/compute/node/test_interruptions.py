@@ -15,7 +15,16 @@ from compute.wire.canonical import from_hex
 from contracts.eip712 import Revocation
 from tests.chain_lab import Anvil, Lab
 from tests.compute.node.conftest import make_node
-from tests.compute.node.rig import FINAL, Consumer, Granted, Order, Portal, RunningNode, wait_for
+from tests.compute.node.rig import (
+    FINAL,
+    Consumer,
+    Granted,
+    Order,
+    Portal,
+    RunningNode,
+    start_and_register,
+    wait_for,
+)
 
 MANY = 6000
 PSI = {"keys": {"left": ["patient_id"], "right": ["patient_id"]}, "max_elements": MANY}
@@ -30,8 +39,7 @@ def pair(
     left = make_node(home / "left", lab, portal, "Left", [f"p{i}" for i in range(MANY)])
     right = make_node(home / "right", lab, portal, "Right", [f"p{i}" for i in range(0, 2 * MANY, 2)])
     try:
-        left.start().register()
-        right.start().register()
+        start_and_register(left, right)
         yield left, right
     finally:
         left.stop()
@@ -196,8 +204,7 @@ def test_without_a_chain_new_jobs_are_refused_and_running_ones_finish_when_it_is
         consumer = Consumer(lab)
         left = make_node(tmp_path / "left", lab, portal, "Left", [f"p{i}" for i in range(MANY)])
         right = make_node(tmp_path / "right", lab, portal, "Right", [f"p{i}" for i in range(MANY)])
-        left.start().register()
-        right.start().register()
+        start_and_register(left, right)
         order, left_grant, _ = begin(consumer, left, right)
         other = consumer.order("psi", PSI, [("left", left.grant(consumer)), ("right", right.grant(consumer))])
         anvil.stop()

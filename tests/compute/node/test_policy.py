@@ -14,7 +14,7 @@ from coincurve import PrivateKey
 
 import compute.protocols.kinds  # noqa: F401
 from compute.errors import Refused
-from compute.node import policy
+from compute.node import ceiling, policy
 from compute.node.config import NodeConfig, load
 from compute.node.policy import ChainView
 from compute.wire import canonical, structs
@@ -543,9 +543,9 @@ CEILINGS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("rule", "changes"), CEILINGS)
 def test_the_node_signs_nothing_above_its_own_ceiling(case: Case, rule: str, changes: dict[str, Any]) -> None:
-    policy.sign_grant(proposal(case), case.view.consumer, case.view.dataset, case.config, NOW)
+    ceiling.sign_grant(proposal(case), case.view.consumer, case.view.dataset, case.config, NOW)
     with pytest.raises(Refused) as caught:
-        policy.sign_grant(proposal(case, **changes), case.view.consumer, case.view.dataset, case.config, NOW)
+        ceiling.sign_grant(proposal(case, **changes), case.view.consumer, case.view.dataset, case.config, NOW)
     assert caught.value.rule == rule
 
 
@@ -553,16 +553,16 @@ def test_the_node_signs_for_no_consumer_the_chain_does_not_name(case: Case) -> N
     provider = party(CONSUMER, address(KEY), Role.PROVIDER)
     for consumer in (None, provider):
         with pytest.raises(Refused) as caught:
-            policy.sign_grant(proposal(case), consumer, case.view.dataset, case.config, NOW)
+            ceiling.sign_grant(proposal(case), consumer, case.view.dataset, case.config, NOW)
         assert caught.value.rule == "consumer.unknown"
 
 
 def test_a_lowered_price_floor_and_purpose_list_bind_proposals(case: Case) -> None:
     case.change_ceiling(min_price_credits=2)
     with pytest.raises(Refused) as caught:
-        policy.sign_grant(proposal(case), case.view.consumer, None, case.config, NOW)
+        ceiling.sign_grant(proposal(case), case.view.consumer, None, case.config, NOW)
     assert caught.value.rule == "ceiling.price"
     case.change_ceiling(min_price_credits=0, purposes=("care",))
     with pytest.raises(Refused) as caught:
-        policy.sign_grant(proposal(case), case.view.consumer, None, case.config, NOW)
+        ceiling.sign_grant(proposal(case), case.view.consumer, None, case.config, NOW)
     assert caught.value.rule == "ceiling.purposes"

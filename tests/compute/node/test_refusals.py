@@ -6,6 +6,7 @@ import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,17 @@ from tests.compute.node.rig import (
 )
 
 PIR = {"columns": ["diagnosis"], "rows": [1]}
+
+
+@pytest.fixture(scope="module")
+def changeable(lab: Lab, portal: Portal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
+    """A node whose dataset tests freeze, swap and break; each leaves it whole."""
+    node = make_node(tmp_path_factory.mktemp("changeable"), lab, portal, "Changeable", LAB_IDS)
+    try:
+        node.start().register()
+        yield node
+    finally:
+        node.stop()
 
 
 @pytest.fixture
@@ -146,71 +158,63 @@ def test_expired(east: RunningNode, consumer: Consumer) -> None:
 
 
 def test_frozen_by_its_owner_and_unfrozen_again(
-    lab: Lab, portal: Portal, consumer: Consumer, tmp_path: Path
+    lab: Lab, consumer: Consumer, changeable: RunningNode
 ) -> None:
-    node = make_node(tmp_path / "frozen", lab, portal, "Freezer", LAB_IDS)
-    try:
-        node.start().register()
-        granted = node.grant(consumer)
-        order = ask(consumer, granted)
-        relay(lab, node.portal.freeze(granted.dataset))
-        refused(granted, order, "dataset.frozen", settles=True)
-        relay(lab, node.portal.unfreeze(granted.dataset))
-        again = submit(granted, ask(consumer, granted))
-        assert again.state in ("accepted", "running")
-        node.portal.cancel(again.job)
-    finally:
-        node.stop()
+    node = changeable
+    granted = node.grant(consumer)
+    order = ask(consumer, granted)
+    relay(lab, node.portal.freeze(granted.dataset))
+    refused(granted, order, "dataset.frozen", settles=True)
+    relay(lab, node.portal.unfreeze(granted.dataset))
+    again = submit(granted, ask(consumer, granted))
+    assert again.state in ("accepted", "running")
+    node.portal.cancel(again.job)
 
 
 def test_a_swapped_file_is_refused_and_a_published_version_accepted(
-    lab: Lab, portal: Portal, consumer: Consumer, tmp_path: Path
+    consumer: Consumer, changeable: RunningNode
 ) -> None:
-    node = make_node(tmp_path / "swapped", lab, portal, "Swapper", LAB_IDS)
-    try:
-        node.start().register()
-        granted = node.grant(consumer)
-        order = ask(consumer, granted)
-        patients_csv(node.home / "patients.csv", ["mallory", *LAB_IDS])
-        assert submit(granted, order).state in ("accepted", "running")
-        status = node.wait_final(order.job)
-        assert (status.state, status.rule) == ("refused", "dataset.content")
-        receipt = node.receipt_of(order.job)
-        assert (receipt.units, receipt.settles, receipt.outcome) == (0, True, "refused")
-        node.commit_all()
-        assert order.reservation_state(granted.grant) == "SETTLED"
+    node = changeable
+    granted = node.grant(consumer)
+    order = ask(consumer, granted)
+    patients_csv(node.home / "patients.csv", ["mallory", *LAB_IDS])
+    assert submit(granted, order).state in ("accepted", "running")
+    status = node.wait_final(order.job)
+    assert (status.state, status.rule) == ("refused", "dataset.content")
+    receipt = node.receipt_of(order.job)
+    assert (receipt.units, receipt.settles, receipt.outcome) == (0, True, "refused")
+    node.commit_all()
+    assert order.reservation_state(granted.grant) == "SETTLED"
 
-        command = [sys.executable, "-m", "compute.node", "publish", "--config", str(node.path)]
-        subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
-        assert node.register().version == 2
-        again = ask(consumer, granted)
-        assert submit(granted, again).state in ("accepted", "running")
-        wait_for(lambda: node.portal.job(again.job).phase == "connecting", 20, node.log)
-        node.portal.cancel(again.job)
-    finally:
-        node.stop()
+    command = [sys.executable, "-m", "compute.node", "publish", "--config", str(node.path)]
+    subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+    assert node.register().version == 2
+    again = ask(consumer, granted)
+    assert submit(granted, again).state in ("accepted", "running")
+    wait_for(lambda: node.portal.job(again.job).phase == "connecting", 20, node.log)
+    node.portal.cancel(again.job)
 
 
 def test_a_source_that_broke_fails_the_job_with_line_and_reason_but_without_folders(
-    lab: Lab, portal: Portal, consumer: Consumer, tmp_path: Path
+    consumer: Consumer, changeable: RunningNode
 ) -> None:
-    node = make_node(tmp_path / "broken", lab, portal, "Broken", LAB_IDS)
+    node = changeable
+    granted = node.grant(consumer)
+    order = ask(consumer, granted)
+    source = node.home / "patients.csv"
+    sound = source.read_text()
+    source.write_text(sound + "p999,M,not a number\n")
     try:
-        node.start().register()
-        granted = node.grant(consumer)
-        order = ask(consumer, granted)
-        with (node.home / "patients.csv").open("a") as file:
-            file.write("p999,M,not a number\n")
         submit(granted, order)
         status = node.wait_final(order.job)
-        assert (status.state, status.reason) == ("failed", "data.invalid")
-        assert f"{len(LAB_IDS) + 2}" in status.message
-        assert str(node.home) not in status.message
-        assert "not a number" not in status.message
-        node.commit_all()
-        assert order.reservation_state(granted.grant) == "SETTLED"
     finally:
-        node.stop()
+        source.write_text(sound)
+    assert (status.state, status.reason) == ("failed", "data.invalid")
+    assert f"{len(sound.splitlines()) + 1}" in status.message
+    assert str(node.home) not in status.message
+    assert "not a number" not in status.message
+    node.commit_all()
+    assert order.reservation_state(granted.grant) == "SETTLED"
 
 
 def test_what_is_not_final_yet_is_asked_for_again(fresh_lab: Lab, portal: Portal, tmp_path: Path) -> None:

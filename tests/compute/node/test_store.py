@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from compute.keys.signer import NodeSigner
+from compute.node.database import StoreDamaged
 from compute.node.receipts import Draft, ReceiptSigner, Writer
-from compute.node.store import Ending, JobRow, Store, StoreDamaged
+from compute.node.store import Ending, JobRow, Store
 from compute.wire.canonical import from_hex
 from compute.wire.messages import JobStatus, ReceiptDetail
 from contracts.eip712 import Domain

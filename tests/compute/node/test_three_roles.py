@@ -17,7 +17,7 @@ from compute.protocols.protocol import Session, job_kind
 from compute.wire.binding import session_binding
 from compute.wire.canonical import from_hex
 from tests.chain_lab import Lab
-from tests.compute.node.rig import Consumer, Portal, RunningNode
+from tests.compute.node.rig import Consumer, Portal, RunningNode, start_and_register
 from tests.compute.node.test_consumer_role import reach
 
 COLUMNS = ("radius", "texture", "malignant")
@@ -46,8 +46,7 @@ def hospitals(lab: Lab, portal: Portal, tmp_path: Path) -> Iterator[list[Running
         (home / "tumours.csv").write_text("\n".join([",".join(COLUMNS), *lines]) + "\n")
         nodes.append(RunningNode(home, lab, portal, name, toml()))
     try:
-        for node in nodes:
-            node.start().register()
+        start_and_register(*nodes)
         yield nodes
     finally:
         for node in nodes:
