@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 
 import pytest
-from web3 import Web3
-from web3.contract import Contract
-from web3.exceptions import ContractCustomError
 
-from contracts import artifacts
-from contracts.eip712 import Line, Role
-from tests.chain_lab import Lab
+# web3's dependency py_ecc raises the interpreter's recursion limit to 100,000 on import. Deeply nested JSON
+# would then overflow the stack in every later test, where it raises RecursionError in our own processes.
+_RECURSION_LIMIT = sys.getrecursionlimit()
+from web3 import Web3  # noqa: E402
+from web3.contract import Contract  # noqa: E402
+from web3.exceptions import ContractCustomError  # noqa: E402
+
+sys.setrecursionlimit(_RECURSION_LIMIT)
+
+from contracts import artifacts  # noqa: E402
+from contracts.eip712 import Line, Role  # noqa: E402
+from tests.chain_lab import Lab  # noqa: E402
 
 
 @pytest.fixture(scope="module")
