@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from django.db.models import Prefetch, Q
 from django.utils import timezone
 
-from compute.client import BadNodeAnswer, GrantPending, NodeClient, NodeRefused, NodeUnreachable
+from compute.client import GrantPending, NodeClient, NodeRefused, NodeUnreachable
 from compute.errors import ComputeError
 from compute.wire import structs
 from market.audit import services as audit
 from market.catalog import services as catalog
 from market.catalog.models import Dataset
-from market.errors import MarketError
+from market.errors import ChainUnavailable, MarketError
 from market.grants import services as grants
 from market.grants.models import Grant
 from market.jobs import progress, services
@@ -44,9 +46,14 @@ class Visit:
     def __init__(self, party: Party, client: NodeClient) -> None:
         self.party = party
         self.client = client
+        self.troubles: list[str] = []
 
     def run(self, *, manifests: bool = True) -> None:
-        """Do everything that is open between portal and this node. Raises NodeUnreachable if it is silent."""
+        """Do everything that is open between portal and this node.
+
+        What the node refuses, or what does not fit, is noted in ``troubles`` and passed over: one dead grant
+        must not keep receipts from being anchored. Raises NodeUnreachable, ChainUnavailable.
+        """
         busy = self._jobs()
         self._sign_grants()
         self._revocations()
@@ -56,6 +63,17 @@ class Visit:
         if busy or manifests:  # a quiet node is not asked several times a second
             self._receipts()
 
+    @contextmanager
+    def _apart(self, what: str) -> Iterator[None]:
+        """Keep the trouble with one thing from ending the visit; silence of node or chain does end it."""
+        try:
+            yield
+        except (NodeUnreachable, ChainUnavailable):
+            raise
+        except (ComputeError, MarketError) as error:
+            log.warning("%s: %s: %s", self.party, what, error)
+            self.troubles.append(f"{what}: {error}")
+
     # ---- catalogue and grants -------------------------------------------------------------------------
 
     def _manifests(self) -> None:
@@ -64,10 +82,8 @@ class Visit:
             if manifest.provider != self.party.party_id:
                 log.warning("%s shows a dataset of another party", self.party)
                 continue
-            try:
+            with self._apart(f"dataset {manifest.name}"):
                 catalog.propose_dataset(manifest=manifest, actor=DRIVE)
-            except MarketError as error:
-                log.warning("%s: dataset %s: %s", self.party, manifest.name, error.message)
         NodeStatus.objects.update_or_create(
             party=self.party,
             defaults={
@@ -83,23 +99,25 @@ class Visit:
     def _sign_grants(self) -> None:
         waiting = Grant.objects.filter(provider=self.party, state=Grant.State.PROPOSED)
         for grant in waiting.select_related("provider", "offer"):
-            try:
-                signed = self.client.sign_grant(grants.proposal(grant))
-                grants.record_signature(grant_pk=grant.pk, signed=signed, actor=DRIVE)
-            except GrantPending:
-                continue
-            except NodeRefused as error:
-                problem = error.problem
-                grants.record_refusal(
-                    grant_pk=grant.pk,
-                    refusal={
-                        "code": problem.code or error.code,
-                        "rule": problem.rule,
-                        "message": problem.detail or problem.title,
-                        "remedy": problem.remedy,
-                    },
-                    actor=DRIVE,
-                )
+            with self._apart(f"grant {grant.grant_id}"):
+                self._sign_grant(grant)
+
+    def _sign_grant(self, grant: Grant) -> None:
+        try:
+            signed = self.client.sign_grant(grants.proposal(grant))
+        except GrantPending:
+            return
+        except NodeRefused as error:
+            problem = error.problem
+            refusal = {
+                "code": problem.code or error.code,
+                "rule": problem.rule,
+                "message": problem.detail or problem.title,
+                "remedy": problem.remedy,
+            }
+            grants.record_refusal(grant_pk=grant.pk, refusal=refusal, actor=DRIVE)
+            return
+        grants.record_signature(grant_pk=grant.pk, signed=signed, actor=DRIVE)
 
     def _revocations(self) -> None:
         wanted = Grant.objects.filter(provider=self.party, revoke_requested_at__isnull=False).filter(
@@ -108,21 +126,22 @@ class Visit:
         for grant in wanted:
             if ChainTransaction.objects.filter(key=f"revoke:{grant.grant_id}").exists():
                 continue
-            signed = self.client.revoke_grant(grant.grant_id or "")
-            grants.record_revocation(
-                grant_pk=grant.pk, signature=bytes.fromhex(signed.signature[2:]), actor=DRIVE
-            )
+            with self._apart(f"revocation of {grant.grant_id}"):
+                signed = self.client.revoke_grant(grant.grant_id or "")
+                grants.record_revocation(
+                    grant_pk=grant.pk, signature=bytes.fromhex(signed.signature[2:]), actor=DRIVE
+                )
 
     def _wishes(self) -> None:
         for dataset in Dataset.objects.filter(provider=self.party).exclude(wish=""):
-            freeze = dataset.wish == "freeze"
             if outbox.pending(dataset.wish, dataset.dataset_id):
                 continue
-            ask = self.client.freeze if freeze else self.client.unfreeze
-            signed = ask(dataset.dataset_id)
-            catalog.relay_freeze(
-                action=structs.action(signed), signature=bytes.fromhex(signed.signature[2:]), actor=DRIVE
-            )
+            ask = self.client.freeze if dataset.wish == "freeze" else self.client.unfreeze
+            with self._apart(f"{dataset.wish} of {dataset.dataset_id}"):
+                signed = ask(dataset.dataset_id)
+                catalog.relay_freeze(
+                    action=structs.action(signed), signature=bytes.fromhex(signed.signature[2:]), actor=DRIVE
+                )
 
     # ---- jobs -----------------------------------------------------------------------------------------
 
@@ -135,10 +154,11 @@ class Visit:
             .prefetch_related(Prefetch("job__parts"))
         )
         for part in open_parts:
-            try:
-                self._part(part)
-            except NodeRefused as error:
-                self._part_refused(part, error)
+            with self._apart(f"job {part.job_id}"):
+                try:
+                    self._part(part)
+                except NodeRefused as error:
+                    self._part_refused(part, error)
             progress.derive(part.job_id)
         return bool(open_parts)
 
@@ -222,20 +242,26 @@ def visit(party: Party, *, manifests: bool = True) -> str:
     """Visit one node; returns "" or why it could not be completed. Raises nothing a node can cause."""
     try:
         with node_client(party) as client:
-            Visit(party, client).run(manifests=manifests)
-        return ""
+            look = Visit(party, client)
+            look.run(manifests=manifests)
     except NodeUnreachable as error:
         NodeStatus.objects.update_or_create(
             party=party,
             defaults={"reachable": False, "error": error.message[:300], "checked_at": timezone.now()},
         )
         return error.message
-    except (BadNodeAnswer, NodeRefused, ComputeError, MarketError) as error:
+    except (ComputeError, MarketError) as error:
         log.warning("visit of %s: %s", party, error)
-        NodeStatus.objects.update_or_create(
-            party=party, defaults={"error": str(error)[:300], "checked_at": timezone.now()}
-        )
-        return str(error)
+        return _troubled(party, str(error))
+    return _troubled(party, look.troubles[0]) if look.troubles else ""
+
+
+def _troubled(party: Party, trouble: str) -> str:
+    """Note what went wrong with a node that did answer."""
+    NodeStatus.objects.update_or_create(
+        party=party, defaults={"error": trouble[:300], "checked_at": timezone.now()}
+    )
+    return trouble
 
 
 def parties_with_nodes() -> list[Party]:

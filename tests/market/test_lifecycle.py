@@ -6,8 +6,9 @@ import time
 
 import pytest
 
+from compute.client import NodeRefused
 from compute.wire import structs
-from compute.wire.messages import Problem
+from compute.wire.messages import Problem, SignedGrant
 from contracts.eip712 import Role
 from market.audit import reconcile
 from market.audit.models import AuditEntry
@@ -19,7 +20,7 @@ from market.grants.models import Grant
 from market.jobs import services as jobs
 from market.jobs.models import Job, JobEvent, SealedResult
 from market.ledger.models import ChainTransaction, Receipt, Reservation
-from market.parties.models import Party
+from market.parties.models import NodeStatus, Party
 from tests.market.conftest import Cast
 from tests.market.parties import Stage
 
@@ -253,6 +254,40 @@ def test_a_receipt_that_the_node_did_not_sign_is_not_kept(stage: Stage, cast: Ca
     node.log.append(stolen)
     stage.round(2)
     assert Receipt.objects.filter(job_id=job.job_id).count() == 1
+
+
+@pytest.mark.parametrize("asked", ["revoke", "freeze", "sign"])
+def test_what_a_node_will_not_sign_keeps_nothing_else_waiting(
+    stage: Stage, cast: Cast, grant: Grant, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from market.catalog.services import request_freeze
+
+    node = stage.nodes[cast.alice.id]
+
+    def refuse(*unused: object) -> None:
+        raise NodeRefused(Problem(type="about:blank", title="Not found", status=404))
+
+    if asked == "revoke":
+        grants.request_revocation(grant_id=grant.id, actor=cast.alice.actor())
+        monkeypatch.setattr(node, "revoke_grant", refuse)
+    elif asked == "freeze":
+        request_freeze(dataset_id=grant.dataset_id, frozen=True, actor=cast.alice.actor())
+        monkeypatch.setattr(node, "freeze", refuse)
+    else:
+        offer = stage.offer(cast.alice, stage.dataset(cast.alice))
+        grants.approve_grant(grant_id=stage.request(cast.bob, offer).id, actor=cast.alice.actor())
+        monkeypatch.setattr(
+            node,
+            "sign_grant",
+            lambda proposal: SignedGrant(
+                grant="0x" + "11" * 32, proposal=proposal, signature="0x" + "1b" * 65
+            ),
+        )
+    job = stage.submit(cast.bob, {"left": (grant, 40)})
+    stage.round(5)
+    job.refresh_from_db()
+    assert job.state == "settled"
+    assert NodeStatus.objects.get(party=cast.alice.row).error
 
 
 def test_freezing_by_the_owner_goes_through_its_node(stage: Stage, cast: Cast, grant: Grant) -> None:
