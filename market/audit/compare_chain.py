@@ -10,6 +10,7 @@ from contracts.records import BlockRef, ReservationState
 from contracts.records import ChainEvent as DecodedEvent
 from market.audit.report import Report
 from market.catalog.models import Dataset, DatasetVersion
+from market.catalog.services import OPERATION_NAMES
 from market.grants.models import Grant
 from market.jobs.models import Job
 from market.ledger.models import Batch, ChainEvent, Receipt, Reservation
@@ -22,6 +23,8 @@ _RESERVATION = {
     ReservationState.SETTLED: Reservation.State.SETTLED,
     ReservationState.RELEASED: Reservation.State.RELEASED,
 }
+# A job ends refused, failed, cancelled or expired also without any reservation.
+_NEEDS_RESERVATION = (Job.State.RESERVED, Job.State.RUNNING, Job.State.RECEIPTED, Job.State.SETTLED)
 Events = dict[str, list[DecodedEvent]]
 
 
@@ -98,6 +101,7 @@ def _datasets(chain: Chain, at: BlockRef | None, events: Events, report: Report)
     rows = {row.dataset_id: row for row in Dataset.objects.all()}
     versions = {(row.dataset_id, row.version): row for row in DatasetVersion.objects.all()}
     seen: set[str] = set()
+    registered: set[tuple[str, int]] = set()
     for event in events["DatasetRegistered"]:
         identifier = plain(event.args["dataset"])
         if identifier in seen:
@@ -125,6 +129,7 @@ def _datasets(chain: Chain, at: BlockRef | None, events: Events, report: Report)
             if stored is None:
                 report.add("dataset_version.missing", subject)
                 continue
+            registered.add((identifier, version.version))
             report.compare(
                 "dataset_version.differs",
                 subject,
@@ -136,6 +141,11 @@ def _datasets(chain: Chain, at: BlockRef | None, events: Events, report: Report)
     for identifier, row in rows.items():
         if identifier not in seen and row.state != Dataset.State.PROPOSED:
             report.add("dataset.invented", identifier, message="the chain has no such dataset")
+    for key, stored in versions.items():
+        if key not in registered and stored.registered_at is not None:
+            report.add(
+                "dataset_version.invented", f"{key[0]}:{key[1]}", message="the chain has no such version"
+            )
 
 
 def _grants(chain: Chain, at: BlockRef | None, events: Events, report: Report) -> None:
@@ -159,7 +169,7 @@ def _grants(chain: Chain, at: BlockRef | None, events: Events, report: Report) -
                 "consumer": (plain(record.consumer), row.consumer_id),
                 "dataset": (plain(record.dataset), row.dataset_id),
                 "terms_hash": (plain(record.terms_hash), row.terms_hash),
-                "operations": (operation_names(record.operations), sorted_operations(row.operations)),
+                "operations": (operation_names(record.operations), _sorted_operations(row.operations)),
                 "quota": (record.quota, row.quota),
                 "epsilon_micro": (record.epsilon_micro, row.epsilon_micro),
                 "not_before": (record.not_before, row.not_before),
@@ -187,7 +197,7 @@ def _jobs(chain: Chain, at: BlockRef | None, events: Events, report: Report) -> 
     rows = {(row.job_id, row.grant_id): row for row in Reservation.objects.all()}
     for event in events["JobReserved"]:
         identifier = plain(event.args["job"])
-        job = jobs.get(identifier)
+        job = jobs.pop(identifier, None)
         if job is None:
             report.add("job.missing", identifier, message="the portal has no row for this job")
             continue
@@ -200,6 +210,11 @@ def _jobs(chain: Chain, at: BlockRef | None, events: Events, report: Report) -> 
                 "deadline": (event.args["deadline"], job.deadline),
             },
         )
+    for identifier, job in jobs.items():
+        if job.state in _NEEDS_RESERVATION:
+            report.add(
+                "job.invented", identifier, portal=job.state, message="the chain never admitted this job"
+            )
     for event in events["LineReserved"]:
         key = (plain(event.args["job"]), plain(event.args["grant"]))
         subject = f"{key[0]}:{key[1]}"
@@ -256,7 +271,7 @@ def _receipts(events: Events, report: Report) -> None:
     batches = {(row.node, row.first_sequence): row for row in Batch.objects.all()}
     for event in events["BatchAnchored"]:
         key = (plain(event.args["node"]), event.args["firstSequence"])
-        batch = batches.get(key)
+        batch = batches.pop(key, None)
         subject = f"{key[0]}:{key[1]}"
         if batch is None:
             report.add("batch.missing", subject)
@@ -266,10 +281,10 @@ def _receipts(events: Events, report: Report) -> None:
             subject,
             {"root": (plain(event.args["root"]), batch.root), "count": (event.args["count"], batch.count)},
         )
+    for node, first in (key for key, batch in batches.items() if batch.state == Batch.State.ANCHORED):
+        report.add("batch.invented", f"{node}:{first}", message="the chain has not anchored this batch")
 
 
-def sorted_operations(names: list[str]) -> list[str]:
+def _sorted_operations(names: list[str]) -> list[str]:
     """Operation names in the order of their bits, as the chain's mask gives them."""
-    from market.catalog.services import OPERATION_NAMES
-
     return [name for name in OPERATION_NAMES if name in names]

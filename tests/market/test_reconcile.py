@@ -72,6 +72,9 @@ EDITS: list[tuple[str, Edit, tuple[str, str]]] = [
     ("event row", lambda: ChainEvent.objects.filter(name="LineSettled").delete(), ("event.missing", "")),
     ("event", lambda: ChainEvent.objects.filter(name="LineSettled").update(args={}), ("event.differs", "")),
     ("audit", lambda: AuditEntry.objects.filter(sequence=3).update(actor="x"), ("audit.chain_broken", "")),
+    ("version", lambda: invent_version(), ("dataset_version.invented", "")),
+    ("job", lambda: invent_job(), ("job.invented", "")),
+    ("anchored batch", lambda: invent_batch(), ("batch.invented", "")),
     ("audit tail", lambda: cut_audit(), ("audit.chain_broken", "")),
 ]
 
@@ -99,6 +102,24 @@ def swap_owner() -> None:
 
 def cut_audit() -> None:
     AuditEntry.objects.order_by("-sequence").first().delete()  # type: ignore[union-attr]
+
+
+def invent_version() -> None:
+    row = DatasetVersion.objects.get()
+    row.pk, row.version = None, 2
+    row.save(force_insert=True)
+
+
+def invent_job() -> None:
+    row = Job.objects.get()
+    row.job_id, row.state = "0x" + "66" * 32, "running"
+    row.save(force_insert=True)
+
+
+def invent_batch() -> None:
+    row = Batch.objects.get()
+    row.pk, row.first_sequence = None, 50
+    row.save(force_insert=True)
 
 
 @pytest.mark.parametrize(("edit", "expected"), [e[1:] for e in EDITS], ids=[e[0] for e in EDITS])
