@@ -16,9 +16,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 
 from compute.wire.messages import Enrolment
+from contracts.eip712 import Action
 from market import environment
+from market.errors import BadSignature
 from market.ledger.models import WorkerBeat
 from market.parties import services as parties
+from market.parties.actor import Actor
+from market.parties.enrolment import relay_suspension
 from market.parties.models import ApiKey, Membership, Party
 from tests.market.conftest import Cast
 from tests.market.parties import Party as Keys
@@ -56,6 +60,23 @@ def test_enrol_proposes_and_the_chain_enrols(
     assert (party.state, party.role_names, party.name_zh) == ("enrolled", ["consumer"], "研究所")
     call_command("enrol", str(path), "--roles", "consumer")
     assert Party.objects.filter(name="Institute").count() == 1
+
+
+def test_a_node_that_moved_is_named_anew(stage: Stage, cast: Cast) -> None:
+    call_command("describe_party", "Alice", "--node-url", "https://elsewhere.example")
+    cast.alice.row.refresh_from_db()
+    assert (cast.alice.row.name, cast.alice.row.node_url) == ("Alice", "https://elsewhere.example")
+    with pytest.raises(CommandError, match="no party 'Nobody'"):
+        call_command("describe_party", "Nobody", "--name", "Somebody")
+
+
+def test_nobody_signs_for_a_party_without_a_key(stage: Stage, cast: Cast) -> None:
+    call_command("create_party", "Watchdog", "--roles", "regulator")
+    watchdog = Party.objects.get(name="Watchdog")
+    action = Action(bytes.fromhex(watchdog.party_id[2:]), cast.alice.keys.id, 3, 0)
+    for malformed in (bytes(65), b"\xff" * 65, b""):
+        with pytest.raises(BadSignature):
+            relay_suspension(action=action, signature=malformed, actor=Actor.system("test"))
 
 
 @pytest.mark.parametrize(

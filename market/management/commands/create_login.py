@@ -10,8 +10,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from market.errors import MarketError
+from market.management.parties import named_party
 from market.parties.actor import Actor
-from market.parties.models import Party
 from market.parties.services import create_login
 
 
@@ -27,10 +27,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        wanted = options["party"]
-        party = Party.objects.filter(pk=wanted).first() or Party.objects.filter(name=wanted).first()
-        if party is None:
-            raise CommandError(f"no party {wanted!r}")
+        party = named_party(options["party"])
         try:
             if options["password_file"]:
                 password = options["password_file"].read_text().strip()
