@@ -15,6 +15,7 @@ from compute.errors import BadInput
 
 if TYPE_CHECKING:
     from compute.sdk.objects import TimelineEvent
+    from compute.sdk.orders import Order
 
 
 @click.group()
@@ -31,6 +32,7 @@ def jobs() -> None:
 @click.option("--units", multiple=True, help="ROLE=N: reserve another amount than computed")
 @click.option("--deadline-s", type=int, default=600, show_default=True)
 @click.option("--wait/--no-wait", default=True, help="follow the job and open its result")
+@click.option("--yes", is_flag=True, help="order a draft without being asked")
 @shared_options
 @command
 def jobs_run(
@@ -43,11 +45,19 @@ def jobs_run(
     units: tuple[str, ...],
     deadline_s: int,
     wait: bool,
+    yes: bool,
 ) -> None:
     """Sign and order a job of KIND (psi, stats.vertical, pir.keyword, fl.logistic, …)."""
     with session.client() as client:
         if draft:
-            result = client.jobs.run_draft(draft, params=_json(params), on_progress=_teller(session))
+            if session.as_json and not yes:
+                raise BadInput("--json cannot ask whether a draft is what you meant: add --yes")
+            result = client.jobs.run_draft(
+                draft,
+                params=_json(params),
+                confirm=lambda order: yes or _confirmed(session, order),
+                on_progress=_teller(session),
+            )
         else:
             if not kind or purpose is None or not roles:
                 raise BadInput("give KIND, --purpose and --grant ROLE=GRANT for each role, or --draft")
@@ -109,6 +119,31 @@ def jobs_cancel(session: Session, job: str) -> None:
     with session.client() as client:
         found = client.jobs.cancel(job)
     session.show(found, lambda: f"{printable(found.job)}: {printable(found.state)}")
+
+
+def _confirmed(session: Session, order: Order) -> bool:
+    """Show on this machine what is about to be signed: the page that made the draft is the portal's."""
+    spec = order.spec
+    session.err.print(f"[bold]{printable(spec.kind)}[/bold] for {printable(spec.purpose)}")
+    reserved = {line.grant: line.units for line in order.request.lines}
+    session.err.print(
+        table(
+            ("role", "party", "dataset", "grant", "uses at most", "columns"),
+            [
+                (
+                    part.role,
+                    short(part.party),
+                    short(part.dataset or ""),
+                    short(part.grant or ""),
+                    str(reserved.get(part.grant or "", "")),
+                    ", ".join(part.columns),
+                )
+                for part in spec.participants
+            ],
+        )
+    )
+    session.err.print(printable(json.dumps(spec.params, ensure_ascii=False)))
+    return click.confirm("Order this?", err=True)
 
 
 def _teller(session: Session) -> Callable[[TimelineEvent], None]:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 import compute.protocols.kinds  # noqa: F401 - registers every job kind
-from compute.errors import BadInput, ComputeError
+from compute.errors import BadInput, ComputeError, JobCancelled
 from compute.keys import sealing
 from compute.protocols.protocol import JobKind, Session, job_kind
 from compute.sdk.chain_view import ChainView
@@ -153,10 +153,12 @@ class Jobs:
         draft: str,
         *,
         params: Mapping[str, Any] | None = None,
+        confirm: Callable[[Order], bool] = lambda order: True,
         on_progress: OnProgress | None = None,
     ) -> JobResult:
-        """Sign and run what somebody prepared in the portal.
+        """Sign and run what somebody prepared in the portal; raises JobCancelled if ``confirm`` says no.
 
+        The portal may show one order and hold another: ``confirm`` sees what would really be ordered.
         ``params`` are added to the draft's: what a PIR query asks for must not be in a draft, since the
         portal would read it there.
         """
@@ -171,6 +173,8 @@ class Jobs:
             params={**document.get("params", {}), **(params or {})},
             units=document.get("units") or None,
         )
+        if not confirm(order):
+            raise JobCancelled("the order was not confirmed: nothing was sent")
         self.submit(order, draft=draft)
         return self.follow(order, on_progress=on_progress)
 

@@ -163,18 +163,30 @@ def run_job(desk: Desk, market: Market) -> str:
     assert command.startswith("liutong jobs run --draft ")
     desk.shot("06-draft")
     status, folder = market.status, market.folder("research-institute")
-    terminal = subprocess.Popen(
-        [sys.executable, "-m", "compute.cli", *command.split()[1:]],
+    order = [sys.executable, "-m", "compute.cli", *command.split()[1:]]
+    environment = {
+        **os.environ,
+        "LIUTONG_URL": status["portal"],
+        "LIUTONG_API_KEY_FILE": str(market.api_key_file("research-institute")),
+        "LIUTONG_CHAIN_RPC_URL": status["chain"],
+        "LIUTONG_ADDRESS_BOOK": status["address_book"],
+        "LIUTONG_KEY_FILE": str(folder / "party.keys"),
+        "LIUTONG_PASSPHRASE_FILE": str(folder / "passphrase"),
+    }
+    declined = subprocess.run(
+        order,
         cwd=market_process.REPOSITORY,
-        env={
-            **os.environ,
-            "LIUTONG_URL": status["portal"],
-            "LIUTONG_API_KEY_FILE": str(market.api_key_file("research-institute")),
-            "LIUTONG_CHAIN_RPC_URL": status["chain"],
-            "LIUTONG_ADDRESS_BOOK": status["address_book"],
-            "LIUTONG_KEY_FILE": str(folder / "party.keys"),
-            "LIUTONG_PASSPHRASE_FILE": str(folder / "passphrase"),
-        },
+        env=environment,
+        input="n\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (declined.returncode, "job.cancelled" in declined.stderr) == (1, True), declined.stderr
+    terminal = subprocess.Popen(
+        [*order, "--yes"],
+        cwd=market_process.REPOSITORY,
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
