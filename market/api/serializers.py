@@ -15,14 +15,8 @@ from market.ledger.models import Receipt
 from market.parties.models import Party
 
 
-class SealSerializer(serializers.Serializer[Any]):
-    """Where on chain a fact is written; null for facts that are the portal's alone."""
-
-    block = serializers.IntegerField()
-    tx = serializers.CharField()
-
-
 def _seal(block: int | None, tx: str = "") -> dict[str, Any] | None:
+    """Where on chain a fact is written; None for facts that are the portal's alone."""
     return None if block is None else {"block": block, "tx": tx}
 
 

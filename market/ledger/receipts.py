@@ -25,6 +25,11 @@ from market.ledger.signers import signer_of
 from market.parties.actor import Actor
 from market.parties.models import Party
 
+# Where a receipt's row keeps the fields of its document.
+_COLUMNS = {
+    name: {"job": "job_id", "grant": "grant_id"}.get(name, name) for name in SignedReceipt.__struct_fields__
+}
+
 
 def check(receipt: SignedReceipt, node: Party) -> None:
     """Raises BadSignature unless the receipt is what it says and the node's active key signed it."""
@@ -44,23 +49,8 @@ def record_receipts(*, node: Party, receipts: Sequence[SignedReceipt], actor: Ac
     new = 0
     for receipt in receipts:
         check(receipt, node)
-        fields = {
-            "node": receipt.node,
-            "sequence": receipt.sequence,
-            "previous": receipt.previous,
-            "job_id": receipt.job,
-            "grant_id": receipt.grant,
-            "spec_hash": receipt.spec_hash,
-            "commitment": receipt.commitment,
-            "transcript": receipt.transcript,
-            "units": receipt.units,
-            "epsilon_micro": receipt.epsilon_micro,
-            "outcome": receipt.outcome,
-            "settles": receipt.settles,
-            "issued_at": receipt.issued_at,
-            "detail": msgspec.to_builtins(receipt.detail),
-            "signature": receipt.signature,
-        }
+        fields = {_COLUMNS[name]: value for name, value in msgspec.to_builtins(receipt).items()}
+        del fields["digest"]
         row, created = Receipt.objects.get_or_create(digest=receipt.digest, defaults=fields)
         if not created and not row.signature:
             for name, value in fields.items():
@@ -167,25 +157,7 @@ def document(receipt: Receipt) -> SignedReceipt:
     if receipt.detail is None or not receipt.signature:
         raise WrongState("the node's part of this receipt is not here yet", remedy="wait for the node")
     return canonical.convert(
-        SignedReceipt,
-        {
-            "digest": receipt.digest,
-            "node": receipt.node,
-            "sequence": receipt.sequence,
-            "previous": receipt.previous,
-            "job": receipt.job_id,
-            "grant": receipt.grant_id,
-            "spec_hash": receipt.spec_hash,
-            "commitment": receipt.commitment,
-            "transcript": receipt.transcript,
-            "units": receipt.units,
-            "epsilon_micro": receipt.epsilon_micro,
-            "outcome": receipt.outcome,
-            "settles": receipt.settles,
-            "issued_at": receipt.issued_at,
-            "detail": receipt.detail,
-            "signature": receipt.signature,
-        },
+        SignedReceipt, {name: getattr(receipt, column) for name, column in _COLUMNS.items()}
     )
 
 
