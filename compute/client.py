@@ -50,6 +50,7 @@ from compute.wire.messages import (
     SignedReceipt,
     SignedRevocation,
 )
+from compute.wire.nesting import refuse_deep
 from compute.wire.signed_http import sign_request
 from contracts import statement
 from contracts.eip712 import address_of
@@ -326,8 +327,9 @@ class NodeClient:
 
 def _failure(response: httpx.Response) -> ComputeError:
     try:
+        refuse_deep(response.content)
         problem = msgspec.json.decode(response.content, type=Problem)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, BadInput):
         problem = Problem(
             type="about:blank", title=f"HTTP {response.status_code}", status=response.status_code
         )
@@ -338,7 +340,8 @@ def _failure(response: httpx.Response) -> ComputeError:
 
 def _decode(response: httpx.Response, answer: type[T]) -> T:
     try:
+        refuse_deep(response.content)
         decoded: Any = msgspec.json.decode(response.content, type=answer, strict=True)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, BadInput) as error:
         raise BadNodeAnswer(f"the node's answer does not fit its API: {error}") from error
     return decoded  # type: ignore[no-any-return]

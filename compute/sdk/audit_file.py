@@ -18,6 +18,7 @@ import msgspec
 
 from compute.errors import BadInput
 from compute.sdk.reports import plain
+from compute.wire.nesting import refuse_deep
 from contracts.errors import BadEvidence
 from contracts.evidence_verify import EvidenceReport
 from contracts.evidence_verify import verify as verify_evidence
@@ -104,6 +105,7 @@ def _lines(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
         data = path.read_bytes()
     except OSError as error:
         raise BadInput(f"cannot read {path}: {error.strerror}") from error
+    refuse_deep(data)
     try:  # one bundle, perhaps indented
         whole = msgspec.json.decode(data, type=dict[str, Any])
         yield 1, whole

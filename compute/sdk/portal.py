@@ -14,6 +14,7 @@ import msgspec
 from compute.errors import BadInput
 from compute.sdk.errors import BadPortalAnswer, PortalRefused, PortalUnreachable
 from compute.wire.messages import Problem
+from compute.wire.nesting import refuse_deep
 
 T = TypeVar("T")
 
@@ -125,17 +126,19 @@ class Portal:
 
 def _problem(response: httpx.Response) -> Problem:
     try:
+        refuse_deep(response.content)
         fields = msgspec.json.decode(response.content, type=dict[str, Any])
         known = {name: fields[name] for name in Problem.__struct_fields__ if name in fields}
         return msgspec.convert(known, type=Problem)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, BadInput):
         return Problem(type="about:blank", title=f"HTTP {response.status_code}", status=response.status_code)
 
 
 def _decode(response: httpx.Response, answer: type[T]) -> T:
     try:
+        refuse_deep(response.content)
         return msgspec.json.decode(response.content, type=answer)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, BadInput) as error:
         raise BadPortalAnswer(f"the portal's answer does not fit its API: {error}") from error
 
 

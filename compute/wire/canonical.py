@@ -13,14 +13,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from compute.errors import BadInput
+from compute.wire.nesting import MAX_DEPTH, TOO_DEEP, refuse_deep
 
 T = TypeVar("T")
 
 # One field of a document may hold a long list of columns, never a payload.
 MAX_DOCUMENT_BYTES = 1 << 20
 _MAX_SAFE_INTEGER = (1 << 53) - 1
-MAX_DEPTH = 64
-_TOO_DEEP = f"a document nests at most {MAX_DEPTH} levels"
 _HEX32 = re.compile(r"0x[0-9a-f]{64}")
 
 
@@ -32,7 +31,7 @@ def encode(document: msgspec.Struct) -> bytes:
     try:
         plain = msgspec.to_builtins(document)
     except RecursionError:
-        raise BadInput(_TOO_DEEP) from None
+        raise BadInput(TOO_DEEP) from None
     _refuse_inexact(plain, 0)
     return msgspec.json.encode(plain, order="sorted")
 
@@ -46,12 +45,13 @@ def decode(document_type: type[T], data: bytes) -> T:
     """Strictly decode JSON into a document type; raises BadInput naming the field that does not fit."""
     if len(data) > MAX_DOCUMENT_BYTES:
         raise BadInput(f"the document has {len(data)} bytes; at most {MAX_DOCUMENT_BYTES} are accepted")
+    refuse_deep(data)
     try:
         return msgspec.json.decode(data, type=document_type, strict=True)
     except msgspec.MsgspecError as error:
         raise BadInput(str(error)) from error
     except RecursionError:
-        raise BadInput(_TOO_DEEP) from None
+        raise BadInput(TOO_DEEP) from None
 
 
 def convert(document_type: type[T], value: Any) -> T:
@@ -61,7 +61,7 @@ def convert(document_type: type[T], value: Any) -> T:
     except msgspec.MsgspecError as error:
         raise BadInput(str(error)) from error
     except RecursionError:
-        raise BadInput(_TOO_DEEP) from None
+        raise BadInput(TOO_DEEP) from None
 
 
 def to_hex(value: bytes) -> str:
@@ -78,7 +78,7 @@ def from_hex(value: str) -> bytes:
 
 def _refuse_inexact(value: Any, depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise BadInput(_TOO_DEEP)
+        raise BadInput(TOO_DEEP)
     if isinstance(value, float):
         raise BadInput("a signed document holds no floating-point number: write it as text")
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _MAX_SAFE_INTEGER:
