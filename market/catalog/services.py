@@ -22,6 +22,7 @@ from market.parties.models import Party
 OPERATION_NAMES = tuple(operation.name.lower() for operation in eip712.Operation if operation.name)
 # Columns of this grade never leave their provider, not even as a statistic.
 CLOSED_GRADE = "L4"
+_MOST_CREDITS = 2**53 - 1
 
 
 def propose_dataset(*, manifest: DatasetManifest, actor: Actor) -> Dataset:
@@ -282,6 +283,11 @@ def _check_policy(
     ):
         if not low <= value <= high:
             raise BadRequest(f"{field} is between {low} and {high}", field=field)
+    if max_quota * price_credits > _MOST_CREDITS:
+        raise BadRequest(
+            f"max_quota times price_credits is at most {_MOST_CREDITS}: no invoice holds more",
+            field="price_credits",
+        )
 
 
 def _column(column: Any) -> dict[str, str]:

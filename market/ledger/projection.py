@@ -21,6 +21,8 @@ from market.ledger.models import Batch, ChainEvent, Receipt, Reservation
 from market.parties.models import Party
 
 Args = dict[str, Any]
+# The bound of every count in a document (`compute.wire.messages.Count`); leaves room for sums in 64 bits.
+_MOST = 2**53 - 1
 
 
 def plain(value: Any) -> Any:
@@ -84,7 +86,7 @@ class Projector:
         """Project one stored event; names without a projection (address book) are kept as rows only."""
         handler = self._handlers.get(event.name)
         if handler is not None:
-            handler(event.args, event)
+            handler(_bounded(event.args), event)
 
     # ---- parties --------------------------------------------------------------------------------------
 
@@ -286,6 +288,16 @@ class Projector:
     def _time(self, event: ChainEvent) -> datetime | None:
         timestamp = self._timestamps.get(event.block_number)
         return datetime.fromtimestamp(timestamp, UTC) if timestamp else None
+
+
+def _bounded(value: Any) -> Any:
+    """Counts as a table can hold them: a uint64 that no portal would sign must not stop the index.
+
+    Reconcile compares with the chain itself, so a grant that was cut here shows there.
+    """
+    if isinstance(value, dict):
+        return {key: _bounded(item) for key, item in value.items()}
+    return min(value, _MOST) if isinstance(value, int) else value
 
 
 def _party(party_id: str) -> Party:

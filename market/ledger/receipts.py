@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +16,9 @@ from compute.wire.messages import SignedBatch, SignedReceipt, SignedRequest
 from contracts import eip712, merkle
 from contracts import evidence as bundles
 from contracts.errors import BadEvidence, ChainUnreachable
+from contracts.evidence_verify import CLOCK_SKEW_S
 from market.audit import services as audit
-from market.errors import BadSignature, ChainUnavailable, WrongState
+from market.errors import BadRequest, BadSignature, ChainUnavailable, WrongState
 from market.jobs.models import Job
 from market.ledger import outbox
 from market.ledger.chain import chain
@@ -32,11 +34,16 @@ _COLUMNS = {
 
 
 def check(receipt: SignedReceipt, node: Party) -> None:
-    """Raises BadSignature unless the receipt is what it says and the node's active key signed it."""
+    """Raises BadSignature unless the receipt is what it says and a key of the node signed it.
+
+    BadRequest for one from the future: months of invoices come from its time.
+    """
     struct = structs.receipt(receipt)
     if receipt.node != node.party_id or to_hex(eip712.struct_hash(struct)) != receipt.digest:
         raise BadSignature("the receipt's digest is not that of its fields", rule="receipt")
     _check_signer(struct, receipt.signature, node, "receipt")
+    if receipt.issued_at > time.time() + CLOCK_SKEW_S:
+        raise BadRequest("the receipt is from the future", rule="issued_at", field="issued_at")
 
 
 @transaction.atomic

@@ -122,9 +122,14 @@ def learns(operations: Iterable[str], cohort: int) -> list[tuple[str, str]]:
     return [(name, str(text).format(cohort=cohort)) for name, text in LEARNS.items() if name in asked]
 
 
+# The last second that a calendar can name.
+CALENDAR_END = 253_402_300_799
+
+
 def day(unix_seconds: int) -> str:
     """A calendar day (UTC) as people write it in the active language."""
-    return date_format(datetime.fromtimestamp(unix_seconds, UTC), _("j F Y"))
+    # A grant that never saw this portal may name any time; a calendar ends in the year 9999.
+    return date_format(datetime.fromtimestamp(min(unix_seconds, CALENDAR_END), UTC), _("j F Y"))
 
 
 def time_left(seconds: int) -> str:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from compute.client import NodeRefused
 from compute.wire import structs
 from compute.wire.messages import Problem, SignedGrant
-from contracts.eip712 import Role
+from contracts.eip712 import Grant as Terms
+from contracts.eip712 import Role, struct_hash
 from market.audit import reconcile
 from market.audit.models import AuditEntry
 from market.billing.models import Invoice
 from market.catalog.models import Dataset
-from market.errors import BadSignature, JobExists, JobRejected, OutsidePolicy
+from market.errors import BadRequest, BadSignature, JobExists, JobRejected, OutsidePolicy
 from market.grants import services as grants
 from market.grants.models import Grant
 from market.jobs import services as jobs
@@ -288,6 +290,47 @@ def test_what_a_node_will_not_sign_keeps_nothing_else_waiting(
     job.refresh_from_db()
     assert job.state == "settled"
     assert NodeStatus.objects.get(party=cast.alice.row).error
+
+
+def test_numbers_that_no_table_holds_do_not_stop_the_index(stage: Stage, cast: Cast, grant: Grant) -> None:
+    most = 2**64 - 1
+    huge = Terms(
+        provider=cast.alice.keys.id,
+        consumer=cast.bob.keys.id,
+        dataset=bytes.fromhex(grant.dataset_id[2:]),
+        terms_hash=b"t" * 32,
+        operations=1,
+        quota=most,
+        epsilon_micro=most,
+        not_before=0,
+        expiry=most,
+    )
+    signature = stage.lab.sign("UsageLedger", huge, cast.alice.keys)
+    stage.lab.send(stage.lab.chain.activate_call(huge, signature))
+    stage.settle()
+    row = Grant.objects.get(grant_id="0x" + struct_hash(huge).hex())
+    assert (row.state, row.quota) == ("active", 2**53 - 1)
+    found = {(d.code, d.subject, d.field) for d in reconcile.compare().differences}
+    assert ("grant.differs", row.grant_id, "quota") in found
+
+
+def test_an_offer_costs_no_more_than_an_invoice_holds(stage: Stage, cast: Cast) -> None:
+    dataset = stage.dataset(cast.alice)
+    with pytest.raises(BadRequest, match="max_quota times price_credits"):
+        stage.offer(cast.alice, dataset, max_quota=2**53 - 1, price_credits=2)
+    assert stage.offer(cast.alice, dataset, max_quota=2**53 - 1, price_credits=1).price_credits == 1
+
+
+def test_a_receipt_from_the_future_is_not_kept(stage: Stage, cast: Cast, grant: Grant) -> None:
+    job = stage.submit(cast.bob, {"left": (grant, 10)})
+    with pytest.MonkeyPatch.context() as patch:
+        # The portal's clock an hour behind is the node's an hour ahead.
+        patch.setattr("market.ledger.receipts.time", SimpleNamespace(time=lambda: time.time() - 3600))
+        stage.round(2)
+        assert stage.nodes[cast.alice.id].log
+        assert not Receipt.objects.filter(job_id=job.job_id).exists()
+    stage.round(1)
+    assert Receipt.objects.filter(job_id=job.job_id).exists()
 
 
 def test_freezing_by_the_owner_goes_through_its_node(stage: Stage, cast: Cast, grant: Grant) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from market.grants.models import Grant
+from market.ledger.models import Receipt
 from tests.portal.world import World, digest
 
 PEOPLE = ("alice", "bob", "charlie", "rita", "otto")
@@ -135,6 +137,16 @@ def test_lists_ask_the_database_a_fixed_number_of_times(
     client = sign_in("rita")
     with django_assert_max_num_queries(20):
         client.get(path)
+
+
+@pytest.mark.parametrize("path", ["/grants/", "/receipts/", "/"])
+def test_times_beyond_any_calendar_break_no_page(
+    world: World, sign_in: Callable[..., Client], path: str
+) -> None:
+    Grant.objects.update(expiry=2**53 - 1)
+    Receipt.objects.update(issued_at=2**53 - 1)
+    for username in ("alice", "bob", "rita"):
+        assert sign_in(username).get(path).status_code == 200
 
 
 def test_person_without_party_is_told_so(db: None, client: Client, django_user_model: type) -> None:

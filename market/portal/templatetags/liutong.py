@@ -204,7 +204,9 @@ def _datetime(value: object) -> datetime | None:
     if isinstance(value, datetime):
         return value.astimezone(UTC)
     if isinstance(value, int) and value > 0:
-        return datetime.fromtimestamp(value / 1000 if value > 100_000_000_000 else value, UTC)
+        seconds = value / 1000 if value > 100_000_000_000 else value
+        # Nodes and other people's grants may name any time; a calendar ends in the year 9999.
+        return datetime.fromtimestamp(seconds, UTC) if seconds <= sentences.CALENDAR_END else None
     return None
 
 
