@@ -127,7 +127,7 @@ async def _submit(ask: Ask) -> Response:
     submission = ask.document(JobSubmission)
     if not ask.is_portal and ask.caller.party != submission.request.consumer:
         raise Forbidden("a job is submitted by its consumer or the portal")
-    return json_response(await ask.node.jobs.submit(submission))
+    return json_response(await ask.node.jobs.submit(submission, ask.caller.party))
 
 
 async def _status(ask: Ask) -> Response:

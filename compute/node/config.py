@@ -74,6 +74,8 @@ class LimitSettings(_Section, frozen=True):
     max_running_jobs: Annotated[int, Meta(ge=1, le=1000)] = 16
     # Refusals of submissions that do not verify are receipts too, up to this many per job.
     max_refusals_per_job: Annotated[int, Meta(ge=1, le=1000)] = 16
+    # The same per caller and hour, over all jobs: the caller chooses the job ids.
+    max_refusals_per_hour: Annotated[int, Meta(ge=1, le=100_000)] = 120
     worker_threads: Annotated[int, Meta(ge=1, le=256)] = 4
 
 

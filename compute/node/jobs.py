@@ -25,6 +25,7 @@ from compute.node.ledger import Ledger
 from compute.node.meter import Meter
 from compute.node.policy import Admission, ChainView
 from compute.node.receipts import Draft, ReceiptSigner, short
+from compute.node.refusal_budget import RefusalBudget
 from compute.node.running import Active, Done, Ended, NodeStopped, Runner
 from compute.node.sessions import Sessions
 from compute.node.store import Ending, JobRow, Store
@@ -77,6 +78,7 @@ class Jobs:
         self._signer = signer
         self._withdrawn = withdrawn
         self._clock = clock
+        self._refusals = RefusalBudget(config.limits.max_refusals_per_hour, clock)
         self._active: dict[str, Active] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
@@ -100,10 +102,11 @@ class Jobs:
         """The running job, for sessions."""
         return self._active.get(job)
 
-    async def submit(self, submission: JobSubmission) -> JobStatus:
+    async def submit(self, submission: JobSubmission, caller: str) -> JobStatus:
         """Take part in a job, or refuse it with a receipt. Repeating a submission gives its status.
 
-        Raises NodeBusy, NotFinal, or ChainUnreachable: then nothing happened.
+        ``caller`` is the party that proved itself in the HTTP request. Raises NodeBusy, NotFinal, or
+        ChainUnreachable: then nothing happened.
         """
         runner = self._require_runner()
         request = submission.request
@@ -112,7 +115,7 @@ class Jobs:
         try:
             signer = policy.authenticate(submission, domain)
         except Refused as refusal:
-            return await self._refuse_attempt(submission, refusal)
+            return await self._refuse_attempt(submission, refusal, caller)
         known = self._store.job(request.job)
         if known is not None:
             return known.status
@@ -122,7 +125,7 @@ class Jobs:
         try:
             policy.identify(view.consumer, signer)
         except Refused as refusal:
-            return await self._refuse_attempt(submission, refusal)
+            return await self._refuse_attempt(submission, refusal, caller)
         row = self._row(submission, view)
         now = max(int(self._clock()), view.block.timestamp)
         ours = policy.part_of(self._config.party, submission.spec)
@@ -133,7 +136,7 @@ class Jobs:
                 submission, signer, view, self._config, published, now, withdrawn=withdrawn
             )
         except Refused as refusal:
-            return await self._refuse(submission, row, refusal)
+            return await self._refuse(submission, row, refusal, caller)
         if self._store.add_job(row):
             self._start(row, submission, admission)
         return self.status(row.job)
@@ -272,7 +275,11 @@ class Jobs:
             deadline=request.deadline,
         )
 
-    async def _refuse(self, submission: JobSubmission, row: JobRow, refusal: Refused) -> JobStatus:
+    async def _refuse(
+        self, submission: JobSubmission, row: JobRow, refusal: Refused, caller: str
+    ) -> JobStatus:
+        if not row.settles:
+            self._spend_refusal(caller)
         ending = Ending("refused", refusal.code, refusal.rule, short(refusal.message), refusal.remedy)
         at_ms = int(self._clock() * 1000)
         draft = self._draft(row, submission, Ended(ending, 0), at_ms // 1000)
@@ -281,7 +288,11 @@ class Jobs:
         log.info("job %s refused: %s", row.job, refusal.rule)
         return self.status(row.job)
 
-    async def _refuse_attempt(self, submission: JobSubmission, refusal: Refused) -> JobStatus:
+    def _spend_refusal(self, caller: str) -> None:
+        if not self._refusals.spend(caller):
+            raise NodeBusy("too many submissions were refused within the hour: try again later")
+
+    async def _refuse_attempt(self, submission: JobSubmission, refusal: Refused, caller: str) -> JobStatus:
         """Refuse what is not the consumer's word; the same bytes again get the same answer."""
         try:
             attempt = hashlib.sha256(canonical.encode(submission)).hexdigest()
@@ -291,6 +302,7 @@ class Jobs:
         known = self._store.refusal(row.job, attempt)
         if known is not None:
             return known
+        self._spend_refusal(caller)
         ending = Ending("refused", refusal.code, refusal.rule, short(refusal.message), refusal.remedy)
         draft = self._draft(row, submission, Ended(ending, 0), int(self._clock()))
         status = JobStatus(

@@ -276,6 +276,25 @@ def test_a_request_signed_by_somebody_else_is_refused_and_does_not_touch_the_job
     assert order.reservation_state(granted.grant) == "OPEN"
 
 
+def test_one_caller_cannot_make_the_node_sign_refusals_without_end(changeable: RunningNode, lab: Lab) -> None:
+    mallory, bob = Consumer(lab), Consumer(lab)
+    spec = ask(mallory, changeable.grant(mallory), reserve=False).submission.spec
+    before = len(changeable.portal.receipts(limit=500))
+    answers = 0
+    with pytest.raises(NodeUnreachable) as caught:
+        for _ in range(200):
+            # Every one is another job, so no limit per job would hold it.
+            submission = mallory.sign(spec, ())
+            assert mallory.client(changeable).submit(submission).state == "refused"
+            answers += 1
+    assert caught.value.detail["code"] == "node.busy"
+    assert len(changeable.portal.receipts(limit=500)) - before == answers == 120
+    # Somebody else is heard all the same.
+    theirs = ask(bob, changeable.grant(bob), reserve=False).submission
+    assert bob.client(changeable).submit(theirs).state == "refused"
+    changeable.commit_all()
+
+
 def test_a_request_that_is_sent_again_gets_the_same_answer_and_no_second_receipt(
     consumer: Consumer, granted: Granted
 ) -> None:
