@@ -18,7 +18,6 @@ import msgspec
 from coincurve import PrivateKey
 
 from compute.errors import BadInput, ComputeError
-from compute.keys import sealed_call
 from compute.wire import canonical
 from compute.wire.binding import eaas_context
 from compute.wire.eaas import (
@@ -278,6 +277,9 @@ class NodeClient:
         """A call that whoever stands between, or stands in for the node, can neither read nor answer."""
         if self._box_key is None:
             raise BadInput("calls to the encryption service need the node's box key, from the chain")
+        # Only who calls a service needs keys at hand: the portal, which shares this client, loads none.
+        from compute.keys import sealed_call
+
         context = eaas_context(job, operation)
         sealed, reply = sealed_call.seal_call(self._box_key, body, context)
         response = self._send("POST", f"/v1/eaas/{job}/{operation}", sealed)
