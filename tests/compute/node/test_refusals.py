@@ -280,15 +280,13 @@ def test_one_caller_cannot_make_the_node_sign_refusals_without_end(changeable: R
     mallory, bob = Consumer(lab), Consumer(lab)
     spec = ask(mallory, changeable.grant(mallory), reserve=False).submission.spec
     before = len(changeable.portal.receipts(limit=500))
-    answers = 0
+    # Every one is another job, so no limit per job would hold them.
+    for _ in range(120):
+        assert mallory.client(changeable).submit(mallory.sign(spec, ())).state == "refused"
     with pytest.raises(NodeUnreachable) as caught:
-        for _ in range(200):
-            # Every one is another job, so no limit per job would hold it.
-            submission = mallory.sign(spec, ())
-            assert mallory.client(changeable).submit(submission).state == "refused"
-            answers += 1
+        mallory.client(changeable).submit(mallory.sign(spec, ()))
     assert caught.value.detail["code"] == "node.busy"
-    assert len(changeable.portal.receipts(limit=500)) - before == answers == 120
+    assert len(changeable.portal.receipts(limit=500)) - before == 120
     # Somebody else is heard all the same.
     theirs = ask(bob, changeable.grant(bob), reserve=False).submission
     assert bob.client(changeable).submit(theirs).state == "refused"
