@@ -38,8 +38,8 @@ def run(quick: bool) -> Iterator[Row]:
     outcome = job.run()
     elapsed = time.perf_counter() - started
     model = job.open(outcome)
-    # scikit-learn's default solver (lbfgs) stops 2.8e-6 away from this objective's minimum on this data, which
-    # misses the target; Newton's method reaches the minimum, so it is what a difference can be measured against.
+    # scikit-learn's default solver (lbfgs) stops 2.8e-6 away from the minimum on this data, which misses the
+    # target; Newton's method reaches it, so it is what a difference can be measured against.
     central = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-12, max_iter=1000).fit(
         StandardScaler().fit_transform(data.data[:, :10]), data.target == 0
     )
