@@ -68,6 +68,10 @@ def _event_log(events: list[DecodedEvent], report: Report) -> None:
         )
 
 
+# Contracts write record and event in one transaction: an endpoint that shows one alone does not tell all.
+_UNRECORDED = "the chain announced it in an event and returns no record of it: ask another endpoint"
+
+
 def _parties(chain: Chain, at: BlockRef | None, events: Events, report: Report) -> None:
     rows = {row.party_id: row for row in Party.objects.all()}
     seen = set()
@@ -80,6 +84,7 @@ def _parties(chain: Chain, at: BlockRef | None, events: Events, report: Report) 
             report.add("party.missing", identifier, message="the portal has no row for this party")
             continue
         if record is None:
+            report.add("party.unrecorded", identifier, message=_UNRECORDED)
             continue
         report.compare(
             "party.differs",
@@ -113,6 +118,7 @@ def _datasets(chain: Chain, at: BlockRef | None, events: Events, report: Report)
             report.add("dataset.missing", identifier, message="the portal has no row for this dataset")
             continue
         if record is None:
+            report.add("dataset.unrecorded", identifier, message=_UNRECORDED)
             continue
         report.compare(
             "dataset.differs",
@@ -160,6 +166,7 @@ def _grants(chain: Chain, at: BlockRef | None, events: Events, report: Report) -
             report.add("grant.missing", identifier, message="the portal has no row for this grant")
             continue
         if record is None:
+            report.add("grant.unrecorded", identifier, message=_UNRECORDED)
             continue
         report.compare(
             "grant.differs",
@@ -224,6 +231,7 @@ def _jobs(chain: Chain, at: BlockRef | None, events: Events, report: Report) -> 
             report.add("reservation.missing", subject)
             continue
         if record is None:
+            report.add("reservation.unrecorded", subject, message=_UNRECORDED)
             continue
         report.compare(
             "reservation.differs",

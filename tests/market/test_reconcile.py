@@ -269,3 +269,11 @@ def tables() -> dict[str, Any]:
         "lines": list(InvoiceLine.objects.values("receipt_digest", "units", "amount_credits")),
         "events": ChainEvent.objects.count(),
     }
+
+
+@pytest.mark.parametrize("read", ["party", "dataset", "grant", "reservation"])
+def test_an_endpoint_that_hides_a_record_is_not_clean(
+    stage: Stage, cast: Cast, played: Job, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    monkeypatch.setattr(stage.lab.chain, read, lambda *ids, block=None: None)
+    assert f"{read}.unrecorded" in {difference.code for difference in reconcile.compare().differences}
