@@ -26,11 +26,11 @@ SUITE = b"curve25519_XMD:SHA-512_ELL2_RO_"
 
 HASH_TO_CURVE: Op[[Sequence[bytes], bytes], bytes] = Op("curve25519.hash_to_curve")
 HASH_TO_CURVE.backend("reference")(_reference.hash_to_curve)
-HASH_TO_CURVE.backend("cpu", needs="gmpy2")(_cpu.hash_to_curve)
+HASH_TO_CURVE.backend("portable", needs="gmpy2")(_cpu.hash_to_curve)
 
 SCALAR_MULT: Op[[bytes, bytes], bytes] = Op("curve25519.scalar_mult")
 SCALAR_MULT.backend("reference")(_reference.scalar_mult_many)
-SCALAR_MULT.backend("cpu", needs="cryptography")(_cpu.scalar_mult_many)
+SCALAR_MULT.backend("portable", needs="cryptography")(_cpu.scalar_mult_many)
 
 
 def random_scalar(rng: Rng = system_rng) -> bytes:

@@ -88,3 +88,15 @@ class SelfTestFailed(AccelError):
     """A known answer came out wrong: this installation must not be used."""
 
     code = "accel.self_test_failed"
+
+
+class NotInvertible(AccelError):
+    """An element shares a factor with its modulus (``index``)."""
+
+    code = "accel.not_invertible"
+
+
+class DeviceOutOfMemory(AccelError):
+    """A batch does not fit the memory of the GPU, even in pieces."""
+
+    code = "accel.device_out_of_memory"

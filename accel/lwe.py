@@ -39,11 +39,11 @@ _PLAINTEXT_MODULI = {13: 991, 14: 833, 15: 701, 16: 589, 17: 495, 18: 416, 19: 3
 
 MATVEC: Op[[Database, U32, int], U32] = Op("lwe.matvec")
 MATVEC.backend("reference")(_reference.matvec)
-MATVEC.backend("cpu", needs="numba")(_cpu.matvec)
+MATVEC.backend("portable", needs="numba")(_cpu.matvec)
 
 MATMUL: Op[[Database, U32, int], U32] = Op("lwe.matmul")
 MATMUL.backend("reference")(_reference.matmul)
-MATMUL.backend("cpu", needs="numpy")(_cpu.matmul)
+MATMUL.backend("portable", needs="numpy")(_cpu.matmul)
 
 
 @dataclass(frozen=True)

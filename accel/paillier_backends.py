@@ -15,12 +15,12 @@ from accel.registry import Op
 
 ENCRYPT: Op[[int, Sequence[int], Rng], list[int]] = Op("paillier.encrypt")
 ENCRYPT.backend("reference")(_reference.encrypt)
-ENCRYPT.backend("cpu", needs="gmpy2")(_cpu.encrypt)
+ENCRYPT.backend("portable", needs="gmpy2")(_cpu.encrypt)
 
 RERANDOMIZE: Op[[int, Sequence[int], Rng], list[int]] = Op("paillier.rerandomize")
 RERANDOMIZE.backend("reference")(_reference.rerandomize)
-RERANDOMIZE.backend("cpu", needs="gmpy2")(_cpu.rerandomize)
+RERANDOMIZE.backend("portable", needs="gmpy2")(_cpu.rerandomize)
 
 DECRYPT: Op[[int, int, Sequence[int]], list[int]] = Op("paillier.decrypt")
 DECRYPT.backend("reference")(_reference.decrypt)
-DECRYPT.backend("cpu", needs="gmpy2")(_cpu.decrypt)
+DECRYPT.backend("portable", needs="gmpy2")(_cpu.decrypt)

@@ -2,73 +2,127 @@
 
     HASH = Op("curve25519.hash_to_curve")
 
-    @HASH.backend("cpu", needs="gmpy2")
-    def _cpu(messages, dst): ...
+    @HASH.backend("portable", needs="gmpy2")
+    def _portable(messages, dst): ...
+
+    @HASH.backend("ifma", needs="numba")
+    def _ifma(messages, dst): ...
 
     HASH.select("auto", batch=len(messages))(messages, dst)
 
-Backends are preferred in the order of `PREFERENCE`; ``when`` keeps a backend from small batches. A backend
-asked for by name is that backend or an error: a silent fallback would make measurements and tests lie.
+Backends, best first: `gpu`; the CPU paths `ifma`, `avx2`, `portable` (see `features`); `reference`, the
+specification. ``"cpu"`` asks for the best CPU path. ``"auto"`` takes the first backend whose threshold the
+batch reaches; thresholds are the registered ``min_batch``, replaced by what `python -m accel.bench
+--calibrate` measured on this machine. A backend asked for by name, CPU path included, is that backend or an
+error: a silent fallback would make measurements and tests lie. Each backend answers the operation's known
+answer when it is first selected in a process, before its result is used anywhere. Under ``auto`` a GPU that runs out of memory
+hands over to the processor, with a line in the log.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, wraps
 from typing import Generic, ParamSpec, TypeVar
 
-from accel.errors import BackendUnavailable
+from accel import features, thresholds
+from accel.errors import BackendUnavailable, DeviceOutOfMemory, SelfTestFailed
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-PREFERENCE = ("gpu", "cpu", "reference")
+CPU_PATHS = tuple(reversed(features.LEVELS))
+PREFERENCE = ("gpu", *CPU_PATHS, "reference")
+
+_checking = threading.RLock()  # a check may call facades that select other operations
+_log = logging.getLogger(__name__)
+
+
+@cache
+def _installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
 
 
 @dataclass(frozen=True)
 class _Backend(Generic[P, R]):
+    name: str
     run: Callable[P, R]
     needs: tuple[str, ...]
-    when: Callable[[int], bool]
+    instructions: tuple[str, ...]
+    min_batch: int
 
     def missing(self) -> str | None:
-        """The first module that is not installed, or None. Looked up, not imported: imports may be slow."""
-        return next((name for name in self.needs if importlib.util.find_spec(name) is None), None)
+        """What keeps this backend from running here, or None. Modules are looked up, not imported."""
+        for module in self.needs:
+            if not _installed(module):
+                return f"{module}, which is not installed"
+        if self.name == "gpu":
+            return features.gpu_missing()
+        if self.name in features.LEVELS and not features.has_level(self.name):
+            return f"CPU level {self.name!r}, and {features.level()!r} is in force"
+        lacking = features.lacks(*self.instructions)
+        return None if lacking is None else f"{lacking}, which this processor does not have"
 
 
 class Op(Generic[P, R]):
-    """One operation with the same signature and the same results on every backend."""
+    """One operation with the same signature and the same results on every backend.
 
-    def __init__(self, name: str) -> None:
+    ``sample(batch)`` gives arguments for a batch of that size: `accel.bench` measures with it.
+    """
+
+    def __init__(self, name: str, *, sample: Callable[[int], tuple[object, ...]] | None = None) -> None:
         self.name = name
+        self.sample = sample
         self._backends: dict[str, _Backend[P, R]] = {}
+        self._known_answer: Callable[[Callable[P, R]], None] | None = None
+        self._checked: set[str] = set()
+
+    def known_answer(self, check: Callable[[Callable[P, R]], None]) -> Callable[[Callable[P, R]], None]:
+        """Register the decorated check: it calls the function it is given and raises if the answer is wrong.
+
+        It must take milliseconds. `reference` is not checked: it is what tests hold the others to.
+        """
+        self._known_answer = check
+        return check
 
     def backend(
-        self, name: str, *, needs: str = "", when: Callable[[int], bool] = lambda batch: True
+        self, name: str, *, needs: str = "", instructions: str = "", min_batch: int = 1
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Register the decorated function; ``needs`` lists modules, ``when(batch)`` limits ``auto``."""
+        """Register the decorated function.
+
+        ``needs`` lists modules, ``instructions`` instruction sets beyond the CPU level, by LLVM's names;
+        ``min_batch`` keeps ``auto`` from smaller batches until `accel.bench --calibrate` knows better.
+        """
         if name not in PREFERENCE:
             raise ValueError(f"unknown backend name {name!r}: known are {', '.join(PREFERENCE)}")
 
         def register(run: Callable[P, R]) -> Callable[P, R]:
-            self._backends[name] = _Backend(run, tuple(needs.split()), when)
+            self._backends[name] = _Backend(
+                name, run, tuple(needs.split()), tuple(instructions.split()), min_batch
+            )
             return run
 
         return register
 
     def available(self) -> tuple[str, ...]:
-        """The backends this machine can run, best first."""
+        """The backends this machine can run at the CPU level in force, best first."""
         return tuple(n for n in PREFERENCE if n in self._backends and self._backends[n].missing() is None)
 
     def select(self, backend: str, *, batch: int) -> Callable[P, R]:
         """The function to call; raises BackendUnavailable naming what is missing."""
         if backend == "auto":
-            names = self.available()
-            for name in names:
-                if self._backends[name].when(batch):
-                    return self._backends[name].run
-            raise BackendUnavailable(f"{self.name} has no backend on this machine for a batch of {batch}")
+            # An empty batch runs where a single one does.
+            worth_it = [n for n in self.available() if max(batch, 1) >= self._threshold(n)]
+            return self._automatic(worth_it, batch)
+        if backend == "cpu":
+            paths = [n for n in self.available() if n in CPU_PATHS]
+            if not paths:
+                raise BackendUnavailable(f"{self.name} has no CPU backend on this machine")
+            return self._tested(paths[0])
         found = self._backends.get(backend)
         if found is None:
             raise BackendUnavailable(
@@ -76,7 +130,41 @@ class Op(Generic[P, R]):
             )
         missing = found.missing()
         if missing is not None:
-            raise BackendUnavailable(
-                f"backend {backend!r} of {self.name} needs {missing}, which is not installed"
-            )
-        return found.run
+            raise BackendUnavailable(f"backend {backend!r} of {self.name} needs {missing}")
+        return self._tested(backend)
+
+    def _tested(self, name: str) -> Callable[P, R]:
+        run = self._backends[name].run
+        if self._known_answer is not None and name != "reference" and name not in self._checked:
+            with _checking:
+                if name not in self._checked:
+                    try:
+                        self._known_answer(run)
+                    except (SelfTestFailed, BackendUnavailable, DeviceOutOfMemory):
+                        raise
+                    except Exception as error:  # noqa: BLE001 - whatever a broken kernel does
+                        what = f"the self-test of {self.name} on {name} failed: {type(error).__name__}"
+                        raise SelfTestFailed(what) from error
+                    self._checked.add(name)
+        return run
+
+    def _threshold(self, name: str) -> float:
+        return thresholds.of(self.name, name, default=self._backends[name].min_batch)
+
+    def _automatic(self, names: list[str], batch: int) -> Callable[P, R]:
+        if not names:
+            raise BackendUnavailable(f"{self.name} has no backend on this machine for a batch of {batch}")
+        first = self._tested(names[0])
+        if names[0] != "gpu" or len(names) == 1:
+            return first
+        then = self._tested(names[1])
+
+        @wraps(first)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return first(*args, **kwargs)
+            except DeviceOutOfMemory as error:
+                _log.warning("%s: a batch of %d moves from gpu to %s: %s", self.name, batch, names[1], error)
+                return then(*args, **kwargs)
+
+        return run

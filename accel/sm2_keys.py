@@ -19,11 +19,11 @@ FIELD_BYTES = 32
 
 MULTIPLY_BASE: Op[[list[int]], list[Point | None]] = Op("sm2.multiply_base")
 MULTIPLY_BASE.backend("reference")(_reference.multiply_base_many)
-MULTIPLY_BASE.backend("cpu", needs="gmpy2")(_cpu.multiply_base_many)
+MULTIPLY_BASE.backend("portable", needs="gmpy2")(_cpu.multiply_base_many)
 
 MULTIPLY: Op[[list[Point], list[int]], list[Point | None]] = Op("sm2.multiply")
 MULTIPLY.backend("reference")(_reference.multiply_many)
-MULTIPLY.backend("cpu", needs="gmpy2")(_cpu.multiply_many)
+MULTIPLY.backend("portable", needs="gmpy2")(_cpu.multiply_many)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def _openssl(data: bytes) -> bytes:
 
 DIGEST: Op[[bytes], bytes] = Op("sm3.digest")
 DIGEST.backend("reference")(_reference.digest)
-DIGEST.backend("cpu", needs="cryptography")(_openssl)
+DIGEST.backend("portable", needs="cryptography")(_openssl)
 
 
 def new(data: bytes = b"") -> Hasher:
