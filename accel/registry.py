@@ -15,8 +15,8 @@ specification. ``"cpu"`` asks for the best CPU path. ``"auto"`` takes the first 
 batch reaches; thresholds are the registered ``min_batch``, replaced by what `python -m accel.bench
 --calibrate` measured on this machine. A backend asked for by name, CPU path included, is that backend or an
 error: a silent fallback would make measurements and tests lie. Each backend answers the operation's known
-answer when it is first selected in a process, before its result is used anywhere. Under ``auto`` a GPU that runs out of memory
-hands over to the processor, with a line in the log.
+answer when it is first selected in a process, before its result is used anywhere. Under ``auto`` a GPU that
+runs out of memory hands over to the processor, with a line in the log.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class Op(Generic[P, R]):
                         self._known_answer(run)
                     except (SelfTestFailed, BackendUnavailable, DeviceOutOfMemory):
                         raise
-                    except Exception as error:  # noqa: BLE001 - whatever a broken kernel does
+                    except Exception as error:
                         what = f"the self-test of {self.name} on {name} failed: {type(error).__name__}"
                         raise SelfTestFailed(what) from error
                     self._checked.add(name)
