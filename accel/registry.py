@@ -21,8 +21,10 @@ runs out of memory hands over to the processor, with a line in the log.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
+import pkgutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -168,3 +170,16 @@ class Op(Generic[P, R]):
                 return then(*args, **kwargs)
 
         return run
+
+
+def operations() -> list[Op[..., object]]:
+    """Every operation of the package, by name. Imports every facade."""
+    import accel
+
+    found: dict[str, Op[..., object]] = {}
+    for module in pkgutil.iter_modules(accel.__path__):
+        # Packages hold backends; bench and info are programs.
+        if not module.ispkg and module.name not in ("bench", "info"):
+            values = vars(importlib.import_module(f"accel.{module.name}")).values()
+            found |= {value.name: value for value in values if isinstance(value, Op)}
+    return [found[name] for name in sorted(found)]

@@ -1,4 +1,4 @@
-"""Known answers at the first use of each facade, in milliseconds.
+"""Known answers at the first use of each facade, in milliseconds; `registry` asks every backend for its own.
 
 A wrong build of gmpy2, OpenSSL or a miscompiled kernel must stop the process before it produces a wrong
 number, not after. `python -m accel.info` runs all of them and prints how long each took.
@@ -35,6 +35,11 @@ def known_answer(name: str) -> Callable[[Callable[[], None]], Callable[[], None]
         return check
 
     return register
+
+
+def facades() -> tuple[str, ...]:
+    """The facades with a self-test of their own, among those imported so far."""
+    return tuple(sorted(_checks))
 
 
 def ensure(name: str) -> None:

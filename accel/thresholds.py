@@ -37,10 +37,10 @@ def machine() -> str:
 
 def of(operation: str, backend: str, *, default: int) -> float:
     """The smallest batch for which ``auto`` may take the backend; infinity for never."""
-    measured = _load().get(operation, {})
-    if backend not in measured:
+    found = measured().get(operation, {})
+    if backend not in found:
         return default
-    value = measured[backend]
+    value = found[backend]
     return math.inf if value is None else value
 
 
@@ -51,12 +51,13 @@ def save(operations: dict[str, dict[str, int | None]]) -> Path:
     scratch = target.with_suffix(f".{os.getpid()}.tmp")
     scratch.write_text(json.dumps({"machine": machine(), "operations": operations}, indent=1) + "\n")
     scratch.replace(target)
-    _load.cache_clear()
+    measured.cache_clear()
     return target
 
 
 @cache
-def _load() -> dict[str, dict[str, int | None]]:
+def measured() -> dict[str, dict[str, int | None]]:
+    """What was measured on this machine: operation, backend, smallest batch. Read once per process."""
     source = path()
     try:
         document: Any = json.loads(source.read_text(encoding="utf-8"))

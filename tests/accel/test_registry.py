@@ -18,9 +18,9 @@ def make_op():
 @pytest.fixture(autouse=True)
 def no_measured_thresholds(monkeypatch, tmp_path):
     monkeypatch.setenv("LIUTONG_THRESHOLDS", str(tmp_path / "thresholds.json"))
-    thresholds._load.cache_clear()
+    thresholds.measured.cache_clear()
     yield
-    thresholds._load.cache_clear()
+    thresholds.measured.cache_clear()
 
 
 def test_auto_takes_the_best_backend_that_is_here_and_worth_it():
@@ -116,7 +116,7 @@ def test_thresholds_of_another_machine_are_not_used():
     path = thresholds.save({"test.op": {"portable": 3}})
     document = json.loads(path.read_text())
     path.write_text(json.dumps({**document, "machine": "another"}))
-    thresholds._load.cache_clear()
+    thresholds.measured.cache_clear()
     assert make_op().select("auto", batch=3)(1) == ("reference", 1)
 
 
