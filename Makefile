@@ -26,6 +26,7 @@ NODE_OK = $(shell node -e 'process.exit(process.versions.node.split(".")[0] >= 2
 
 FRONTEND_SOURCES := $(shell find frontend -type f \( -name '*.ts' -o -name '*.css' -o -name '*.mjs' -o -name 'tsconfig.json' \) \
 	-not -path 'frontend/static/build/*' 2>/dev/null)
+KERNELS := $(wildcard accel/*.py accel/cpu/*.py)
 CATALOGUES := $(wildcard frontend/locale/*/LC_MESSAGES/*.po)
 
 .PHONY: help demo up test lint format bench clean distclean setup setup-dev lock
@@ -57,7 +58,7 @@ bench: setup-dev
 	@$(PY) -m bench $(NAME) $(ARGS)
 
 clean:
-	rm -rf var frontend/static/build contracts/cache contracts/out .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf $(STAMPS)/kernels var frontend/static/build contracts/cache contracts/out .pytest_cache .mypy_cache .ruff_cache \
 		.import_linter_cache .hypothesis frontend/locale/*/LC_MESSAGES/*.mo
 	find . -name __pycache__ -type d -not -path './.venv/*' -not -path './node_modules/*' -prune -exec rm -rf {} +
 
@@ -67,8 +68,9 @@ distclean: clean
 # --- set-up ------------------------------------------------------------------------------------------
 
 STAMPS := $(VENV)/.stamps
-setup: $(STAMPS)/runtime node_modules/.stamp frontend/static/build/.stamp $(STAMPS)/catalogues
-setup-dev: $(STAMPS)/dev node_modules/.stamp frontend/static/build/.stamp $(STAMPS)/catalogues
+BUILT := node_modules/.stamp frontend/static/build/.stamp $(STAMPS)/catalogues $(STAMPS)/kernels
+setup: $(STAMPS)/runtime $(BUILT)
+setup-dev: $(STAMPS)/dev $(BUILT)
 
 # pip serves once, to fetch the locked installer; everything else goes through that.
 $(STAMPS)/bootstrap: requirements/bootstrap.txt
@@ -118,7 +120,13 @@ $(STAMPS)/catalogues: $(CATALOGUES) | $(STAMPS)/runtime-any
 	@VAR_DIR=var/setup $(PY) manage.py compile_catalogues --verbosity 0 >/dev/null
 	@touch $@
 
-# Either set of packages brings pybabel.
+# Compiled here once, or the first job of a node would wait for it.
+$(STAMPS)/kernels: $(KERNELS) | $(STAMPS)/runtime-any
+	@echo "· arithmetic kernels for this processor"
+	@$(PY) -m accel.warm >/dev/null
+	@touch $@
+
+# Either set of packages brings pybabel and numba.
 .PHONY: $(STAMPS)/runtime-any
 $(STAMPS)/runtime-any:
 	@[ -e $(STAMPS)/dev ] || $(MAKE) -s --no-print-directory $(STAMPS)/runtime

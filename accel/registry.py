@@ -178,8 +178,8 @@ def operations() -> list[Op[..., object]]:
 
     found: dict[str, Op[..., object]] = {}
     for module in pkgutil.iter_modules(accel.__path__):
-        # Packages hold backends; bench and info are programs.
-        if not module.ispkg and module.name not in ("bench", "info"):
+        # Packages hold backends; the others named are programs.
+        if not module.ispkg and module.name not in ("bench", "info", "warm"):
             values = vars(importlib.import_module(f"accel.{module.name}")).values()
             found |= {value.name: value for value in values if isinstance(value, Op)}
     return [found[name] for name in sorted(found)]
