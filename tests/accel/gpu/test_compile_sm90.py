@@ -1,0 +1,13 @@
+"""What the kernels cost on sm_90: nothing may spill, registers and multiply-adds have budgets."""
+
+from __future__ import annotations
+
+from tests.accel.gpu import sm90
+
+
+def test_a_wide_multiply_add_counts_once() -> None:
+    usage = sm90.usage("platform_test.cuh")
+    assert usage["chain"].wide == 2
+    assert usage["square_all"].wide == 0
+    assert usage["reverse_blocks"].shared == 512
+    assert all(u.spilled == 0 for u in usage.values())
