@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-_IV = (
+IV = (
     0x7380166F,
     0x4914B2B9,
     0x172442D7,
@@ -21,10 +21,17 @@ def digest(data: bytes) -> bytes:
     """Section 5: pad, then compress block by block."""
     padding = b"\x80" + bytes((55 - len(data)) % 64) + (8 * len(data)).to_bytes(8, "big")
     message = data + padding
-    state: tuple[int, ...] = _IV
+    state: tuple[int, ...] = IV
     for offset in range(0, len(message), 64):
         state = _compress(state, message[offset : offset + 64])
     return struct.pack(">8I", *state)
+
+
+def hmac(key: bytes, data: bytes) -> bytes:
+    """RFC 2104 with SM3 and its block of 64 bytes."""
+    block = (digest(key) if len(key) > 64 else key).ljust(64, b"\0")
+    inner = digest(bytes(byte ^ 0x36 for byte in block) + data)
+    return digest(bytes(byte ^ 0x5C for byte in block) + inner)
 
 
 def _compress(state: tuple[int, ...], block: bytes) -> tuple[int, ...]:
