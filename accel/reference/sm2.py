@@ -1,71 +1,76 @@
-"""The SM2 curve in affine coordinates and Python integers.
+"""The SM2 curve under the names of its standard, and its signatures on digests.
 
 | symbol | meaning |
 |---|---|
-| P | the field; the curve is y^2 = x^3 - 3 x + B |
+| P, A, B | the field and the curve y^2 = x^3 + A x + B, A = -3 |
 | N | the prime order of the base point G; the cofactor is 1 |
 
-Source: GB/T 32918.5-2017 section 2 (parameters), GB/T 32918.1-2016 (group law).
+Source: GB/T 32918.5-2017 section 2 (parameters), GB/T 32918.2-2016 sections 6.1 and 7.1 (signatures).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-P = 0xFFFFFFFEFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF00000000FFFFFFFFFFFFFFFF
-A = P - 3
-B = 0x28E9FA9E9D9F5E344D5A9E4BCF6509A7F39789F515AB8F92DDBCBD414D940E93
-N = 0xFFFFFFFEFFFFFFFFFFFFFFFFFFFFFFFF7203DF6B21C6052B53BBF40939D54123
-G = (
-    0x32C4AE2C1F1981195F9904466A39C9948FE30BBFF2660BE1715A4589334C74C7,
-    0xBC3736A2F4F6779C59BDCEE36B692153D0A9877CC62A474002DF32E52139F0A0,
-)
+import numpy as np
 
-Point = tuple[int, int]
+from accel.reference import weierstrass
+from accel.reference.weierstrass import SM2, Flags, Point, Rows, ints, points, rows_of_ints
+
+P, A, B, N, G = SM2.p, SM2.a, SM2.b, SM2.n, SM2.g
 
 
 def is_on_curve(x: int, y: int) -> bool:
-    return 0 <= x < P and 0 <= y < P and (y * y - (x * x * x + A * x + B)) % P == 0
+    return weierstrass.is_on_curve(SM2, x, y)
 
 
 def add(a: Point | None, b: Point | None) -> Point | None:
     """The group law; None is the point at infinity."""
-    if a is None:
-        return b
-    if b is None:
-        return a
-    (x1, y1), (x2, y2) = a, b
-    if x1 == x2:
-        if (y1 + y2) % P == 0:
-            return None
-        slope = (3 * x1 * x1 + A) * pow(2 * y1, -1, P) % P
-    else:
-        slope = (y2 - y1) * pow(x2 - x1, -1, P) % P
-    x3 = (slope * slope - x1 - x2) % P
-    return x3, (slope * (x1 - x3) - y1) % P
+    return weierstrass.add(SM2, a, b)
 
 
 def multiply(k: int, point: Point | None) -> Point | None:
-    result = None
-    while k:
-        if k & 1:
-            result = add(result, point)
-        point = add(point, point)
-        k >>= 1
-    return result
+    return weierstrass.multiply_point(SM2, k, point)
 
 
 def multiply_base_many(scalars: Sequence[int]) -> list[Point | None]:
     return [multiply(k, G) for k in scalars]
 
 
-def multiply_many(points: Sequence[Point], scalars: Sequence[int]) -> list[Point | None]:
-    return [multiply(k, point) for point, k in zip(points, scalars, strict=True)]
+def multiply_many(bases: Sequence[Point], scalars: Sequence[int]) -> list[Point | None]:
+    return [multiply(k, point) for point, k in zip(bases, scalars, strict=True)]
 
 
 def lift_x(x: int, parity: int) -> Point | None:
-    """The point with this x and parity of y, or None. P = 3 modulo 4."""
-    y = pow(x * x * x + A * x + B, (P + 1) // 4, P)
-    if not is_on_curve(x, y):
-        return None
-    return x, y if y % 2 == parity else P - y
+    """The point with this x and parity of y, or None."""
+    return weierstrass.lift_x(SM2, x, parity)
+
+
+def sign_digests(d: Rows, digests: Rows, nonces: Rows) -> tuple[Rows, Flags]:
+    """r ‖ s for every digest, and whether the nonce served (section 6.1 steps A5 and A6)."""
+    (secret,) = ints(d[None, :])
+    signatures, usable = [], []
+    for e, k in zip(ints(digests), ints(nonces), strict=True):
+        point = multiply(k, G)
+        r = (e + (point[0] if point else 0)) % N
+        s = pow(1 + secret, -1, N) * (k - r * secret) % N
+        usable.append(r != 0 and r + k != N and s != 0)
+        signatures += [r, s] if usable[-1] else [0, 0]
+    return rows_of_ints(signatures).reshape(-1, 64), np.array(usable, dtype=np.bool_)
+
+
+def verify_digests(keys: Rows, digests: Rows, signatures: Rows) -> Flags:
+    """Section 7.1 for every digest; one key for all comes as a single row."""
+    publics = points(keys) * (len(digests) if len(keys) == 1 else 1)
+    pairs = points(signatures)  # r ‖ s has the shape of a point
+    outcome = [_verifies(*case) for case in zip(publics, ints(digests), pairs, strict=True)]
+    return np.array(outcome, dtype=np.bool_)
+
+
+def _verifies(public: Point, e: int, signature: tuple[int, int]) -> bool:
+    r, s = signature
+    t = (r + s) % N
+    if not 0 < r < N or not 0 < s < N or t == 0:
+        return False
+    total = add(multiply(s, G), multiply(t, public))
+    return total is not None and (e + total[0]) % N == r
