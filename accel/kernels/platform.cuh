@@ -67,8 +67,8 @@ static thread_local HostIndex threadIdx, blockIdx, blockDim, gridDim;
 #define OUTLINED static __attribute__((noinline))
 #define CONSTANT static const
 #define RESTRICT __restrict__
-#define UNROLL _Pragma("GCC unroll 128")
-#define ROLLED _Pragma("GCC unroll 1")
+#define UNROLL
+#define ROLLED
 #define SHARED(type, name, count) static thread_local type name[count]
 #define PER_THREAD(type, name, threads) static thread_local type name[threads]
 #define LANE(t) (t)

@@ -39,9 +39,13 @@ def usage(source: str, **defines: int) -> dict[str, Usage]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "kernel.cu"
         file.write_text(gpu_compile.source(source))
-        common = [compiler, "-arch=sm_90", *gpu_compile.OPTIONS, *gpu_compile.macros(defines), str(file)]
-        ptx = _ran([*common, "-ptx", "-o", f"{folder}/kernel.ptx"], Path(folder) / "kernel.ptx")
-        log = _ran([*common, "-cubin", "-Xptxas", "-v", "-o", f"{folder}/kernel.cubin"], None)
+        target = Path(folder) / "kernel.cubin"
+        command = [compiler, "-arch=sm_90", *gpu_compile.OPTIONS, *gpu_compile.macros(defines), str(file)]
+        command += ["-cubin", "-Xptxas", "-v", "--keep", "--keep-dir", folder, "-o", str(target)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        log = done.stderr + done.stdout
+        ptx = (Path(folder) / "kernel.ptx").read_text()
     found: dict[str, Usage] = {}
     for part in log.split("Compiling entry function")[1:]:
         name = _ENTRY.match("Compiling entry function" + part)
@@ -57,12 +61,6 @@ def usage(source: str, **defines: int) -> dict[str, Usage]:
             wide=_wide(ptx, name[1]),
         )
     return found
-
-
-def _ran(command: list[str], output: Path | None) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stderr + done.stdout if output is None else output.read_text()
 
 
 def _wide(ptx: str, kernel: str) -> int:
