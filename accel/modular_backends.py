@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -131,7 +132,7 @@ def _at_first_call(module: str, name: str) -> Callable[..., LimbArray]:
     """The function of a backend module, imported when it first runs: facades stay cheap to import."""
 
     def run(*arguments: Any) -> LimbArray:
-        function: Callable[..., LimbArray] = getattr(importlib.import_module(module), name)
+        function: Callable[..., LimbArray] = attrgetter(name)(importlib.import_module(module))
         return function(*arguments)
 
     return run
@@ -140,3 +141,6 @@ def _at_first_call(module: str, name: str) -> Callable[..., LimbArray]:
 for _name, _op in OPERATIONS.items():
     _op.backend("reference")(_at_first_call("accel.reference.modular", _name))
     _op.backend("portable", needs="gmpy2")(_at_first_call("accel.cpu.modular_gmpy2", _name))
+    if _name not in ("multi_power", "product_by_group", "crt"):
+        _op.backend("avx2", needs="numba gmpy2")(_at_first_call("accel.cpu.modular_vector", f"avx2.{_name}"))
+        _op.backend("ifma", needs="numba gmpy2")(_at_first_call("accel.cpu.modular_vector", f"ifma.{_name}"))

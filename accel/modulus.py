@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from functools import cached_property
+from typing import TypeVar, cast
 
 import numpy as np
 
 from accel.errors import BadParameter
 from accel.limbs import LIMB_BITS, LIMB_MASK, U64, LimbArray, limb_count
+
+T = TypeVar("T")
 
 MIN_BITS = 256
 MAX_BITS = 16384  # ciphertexts of the largest Paillier keys; kernels are tuned for up to 6144
@@ -16,7 +21,8 @@ MAX_BITS = 16384  # ciphertexts of the largest Paillier keys; kernels are tuned 
 class Modulus:
     """An odd modulus m of 256 to 16384 bits; x is held as x R mod m with R = 2^(52 limbs) on every backend.
 
-    Two spare bits make R > 4 m: kernels may leave values below 2 m between products (Walter 1999).
+    Two spare bits make R > 4 m: kernels may leave values below 2 m between products (Walter 1999). The limb
+    count is even, as kernels that square need it.
     A modulus may be a secret (the square of a prime): there is no ``repr`` of its value.
     Raises BadParameter if it is even, not an integer or outside the range.
     """
@@ -32,7 +38,9 @@ class Modulus:
             raise BadParameter("a modulus must be odd")
         self.value = value
         self.bits = value.bit_length()
-        self.limbs = limb_count(self.bits + 2)
+        self._prepared: dict[str, object] = {}
+        self._lock = threading.Lock()
+        self.limbs = limb_count(self.bits + 2) + 1 & ~1
 
     def __repr__(self) -> str:
         return f"<Modulus of {self.bits} bits>"
@@ -79,3 +87,10 @@ class Modulus:
     def array(self, values: list[int]) -> LimbArray:
         """Integers below R as a limb matrix of this modulus' limb count."""
         return LimbArray.from_ints(values, self.limbs)
+
+    def prepared(self, backend: str, build: Callable[[], T]) -> T:
+        """What a backend derives from m, built once and kept as long as this object."""
+        with self._lock:
+            if backend not in self._prepared:
+                self._prepared[backend] = build()
+            return cast(T, self._prepared[backend])

@@ -1,0 +1,202 @@
+"""One kernel for all of batch modular arithmetic: it runs a straight-line program on blocks of lanes.
+
+A program is an int64 matrix of instructions ``operation, target, x, y``; targets and operands name slots,
+each holding a number for every lane of the block, or with -1, -2, ... a constant that all share. Windowed
+powers, fixed-base powers, products of groups differ in their programs alone, so there is one kernel to
+compile for a CPU level. Programs are public; secrets appear as values and as digits of `SELECT`, `LOOKUP`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from accel.cpu import lanes_ir, montgomery_ir
+from accel.cpu.ir import I64
+
+LOAD_A = 0  # target <- lanes of matrix a
+LOAD_B = 1  # target <- lanes of matrix b
+STORE = 2  # matrix out <- x, reduced below the modulus
+MULTIPLY = 3  # target <- x y
+SQUARE = 4  # target <- x x
+SELECT = 5  # target <- slot x + digit of row y, of 2^window slots
+LOOKUP = 6  # target <- entry of table row y named by the digit of row y
+GATHER = 7  # target <- the row of ``rows`` that the index of row y names
+STORE_ROWS = 8  # rows of ``out_rows`` <- x, reduced below the modulus
+
+_MACHINES = {8: montgomery_ir.Ifma, 4: montgomery_ir.Avx2}
+_DEFINITIONS = {
+    "product": montgomery_ir.product,
+    "square": montgomery_ir.square,
+    "load_lanes": lanes_ir.load_lanes,
+    "store_lanes": lanes_ir.store_lanes,
+    "select": lanes_ir.select,
+    "lookup": lanes_ir.lookup,
+}
+
+
+def _emit(typing_context: Any, name: Any, lanes: Any, arguments: Any) -> Any:
+    """Call an emitted function; for a pointer it is given an array and an offset in its elements."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        title = f"{name.literal_value}_{lanes.literal_value}"
+        function = builder.module.globals.get(title)
+        if function is None:
+            define = _DEFINITIONS[name.literal_value]
+            function = define(builder.module, title, _MACHINES[lanes.literal_value])
+        given = list(zip(arguments, cgutils.unpack_tuple(builder, values[2]), strict=True))
+        passed = []
+        for parameter in function.args:
+            kind, value = given.pop(0)
+            if parameter.type.is_pointer:
+                data = cgutils.create_struct_proxy(kind)(context, builder, value=value).data
+                value = builder.bitcast(builder.gep(data, [given.pop(0)[1]]), parameter.type)
+            elif value.type != I64:
+                raise TypeError(f"{title} takes 64-bit integers")
+            passed.append(value)
+        builder.call(function, passed)
+        return context.get_dummy_value()
+
+    return types.void(name, lanes, arguments), code
+
+
+_call: Any = intrinsic(prefer_literal=True)(_emit)
+
+_U64 = types.uint64
+_MATRIX = types.Array(_U64, 2, "A", readonly=True)
+_INT = types.int64
+_SIGNATURE = types.void(
+    _INT,  # start: the lanes to work on, a multiple of ``vectors * lanes``
+    _INT,  # stop: only the last range may end inside a vector
+    types.Array(_INT, 2, "C", readonly=True),  # program
+    _INT,  # vectors in a block
+    _MATRIX,  # a
+    _MATRIX,  # b
+    types.Array(_U64, 2, "C"),  # out
+    types.Array(_U64, 2, "C", readonly=True),  # rows: numbers one after the other, for GATHER
+    types.Array(_INT, 2, "C", readonly=True),  # index: (steps, lanes up to whole vectors)
+    types.Array(_U64, 2, "C"),  # out_rows
+    types.Array(types.uint8, 2, "C", readonly=True),  # digits: (rows, lanes up to whole vectors)
+    _INT,  # digit_step: 1, or 0 where all lanes share the first digits of each row
+    _INT,  # window: bits of a digit of SELECT
+    types.Array(_U64, 1, "C", readonly=True),  # table of LOOKUP
+    types.Array(_U64, 1, "C"),  # memory: slots, constants (the last is -1), two numbers of scratch
+    types.Array(_U64, 1, "C", readonly=True),  # n: the modulus in limbs of the machine
+    _U64,  # n0: -n^-1 modulo 2^(limb bits)
+    _INT,  # limbs of the matrices
+)
+
+
+@cache
+def interpreter(lanes: int) -> Any:
+    """The kernel for 8 lanes (IFMA) or 4 (AVX2); compiled when first asked for, then cached on disk."""
+    table_words = 1 << lanes_ir.window_bits(lanes)
+    split = 8 // lanes  # limbs of the machine in an outer limb
+
+    @njit(_SIGNATURE, nogil=True, cache=True)
+    def run(
+        start,
+        stop,
+        program,
+        vectors,
+        a,
+        b,
+        out,
+        rows,
+        index,
+        out_rows,
+        digits,
+        digit_step,
+        window,
+        table,
+        memory,
+        n,
+        n0,
+        limbs,
+    ):
+        inner = limbs * split
+        number = inner * lanes  # words of a number in vectors
+        slot = number * vectors
+        edge = memory.size - number
+        q = edge - number
+        for block in range(start, stop, vectors * lanes):
+            for step in range(program.shape[0]):
+                operation = program[step, 0]
+                for v in range(min(vectors, (stop - block + lanes - 1) // lanes)):
+                    lane = block + v * lanes
+                    present = min(lanes, stop - lane)
+                    target = program[step, 1] * slot + v * number
+                    x = program[step, 2]
+                    row = program[step, 3]
+                    here = x * slot + v * number if x >= 0 else q + x * number
+                    there = row * slot + v * number if row >= 0 else q + row * number
+                    digit = row * digits.shape[1] + lane * digit_step
+                    if operation == MULTIPLY:
+                        _call(
+                            "product",
+                            lanes,
+                            (memory, target, memory, here, memory, there, n, 0, n0, memory, q, inner),
+                        )
+                    elif operation == SQUARE:
+                        _call(
+                            "square",
+                            lanes,
+                            (memory, target, memory, here, memory, here, n, 0, n0, memory, q, inner),
+                        )
+                    elif operation == SELECT:
+                        _call(
+                            "select",
+                            lanes,
+                            (memory, target, memory, here, slot // lanes, 1 << window, digits, digit, inner),
+                        )
+                    elif operation == LOOKUP:
+                        _call(
+                            "lookup",
+                            lanes,
+                            (memory, target, table, row * limbs * table_words, digits, digit, limbs),
+                        )
+                    elif operation == GATHER:
+                        for k in range(lanes):
+                            source = index[row, lane + k]
+                            for j in range(limbs):
+                                memory[edge + j * lanes + k] = rows[source, j]
+                        _call("load_lanes", lanes, (memory, target, memory, edge, lanes, limbs))
+                    elif operation == STORE_ROWS:
+                        _call(
+                            "store_lanes", lanes, (memory, here, n, 0, memory, q, memory, edge, lanes, limbs)
+                        )
+                        for k in range(present):
+                            for j in range(limbs):
+                                out_rows[lane + k, j] = memory[edge + j * lanes + k]
+                    elif operation == STORE:
+                        if present == lanes:
+                            _call(
+                                "store_lanes",
+                                lanes,
+                                (memory, here, n, 0, memory, q, out, lane, out.shape[1], limbs),
+                            )
+                        else:
+                            _call(
+                                "store_lanes",
+                                lanes,
+                                (memory, here, n, 0, memory, q, memory, edge, lanes, limbs),
+                            )
+                            for j in range(limbs):
+                                for k in range(present):
+                                    out[j, lane + k] = memory[edge + j * lanes + k]
+                    else:
+                        matrix = a if operation == LOAD_A else b
+                        if present == lanes:
+                            stride = matrix.strides[0] // 8
+                            _call("load_lanes", lanes, (memory, target, matrix, lane, stride, limbs))
+                        else:
+                            for j in range(limbs):
+                                for k in range(lanes):
+                                    memory[edge + j * lanes + k] = matrix[j, lane + k] if k < present else 0
+                            _call("load_lanes", lanes, (memory, target, memory, edge, lanes, limbs))
+
+    return run

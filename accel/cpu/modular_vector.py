@@ -1,0 +1,260 @@
+"""Batch modular arithmetic by the vector kernels: AVX-512 IFMA (`ifma`) and AVX2 (`avx2`).
+
+Between products numbers stay below 2 m; what is stored is canonical. Ranges of lanes run on all cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gmpy2
+import numpy as np
+
+from accel.cpu import lanes_ir, modular_gmpy2, modular_kernel, threads
+from accel.cpu.modular_kernel import (
+    LOAD_A,
+    LOAD_B,
+    LOOKUP,
+    MULTIPLY,
+    SQUARE,
+    STORE,
+)
+from accel.cpu.modular_program import (
+    ONE,
+    Program,
+    exponent_digits,
+    little_digits,
+    public_power,
+    window_width,
+    windowed_power,
+)
+from accel.errors import NotInvertible
+from accel.limbs import LIMB_BITS, U64, LimbArray
+from accel.modular_backends import ByteRows, FixedBasePlan
+from accel.modulus import Modulus
+
+_BLOCK_BYTES = 1 << 16  # slots of a block: they should stay in the first-level cache
+_TABLE_BLOCK_BYTES = 1 << 19  # blocks of fixed-base powers: the table streams past once for each
+_INVERTED_DIRECTLY = 16
+
+
+@dataclass(frozen=True)
+class VectorBackend:
+    """All operations on one kind of vectors; each as `accel.modular` documents it."""
+
+    name: str
+    lanes: int
+
+    def enter(self, values: LimbArray, m: Modulus) -> LimbArray:
+        return self._scaled(values, m.radix_squared, m)
+
+    def leave(self, values: LimbArray, m: Modulus) -> LimbArray:
+        return self._scaled(values, 1, m)
+
+    def multiply(self, a: LimbArray, b: LimbArray, m: Modulus) -> LimbArray:
+        if len(b) == 1:
+            return self._scaled(a, b.to_ints()[0], m)
+        program: Program = [(LOAD_A, 0, 0, 0), (LOAD_B, 1, 0, 0), (MULTIPLY, 0, 0, 1), (STORE, 0, 0, 0)]
+        return self._run(program, 2, m, len(a), a=a, b=b)
+
+    def square(self, a: LimbArray, m: Modulus) -> LimbArray:
+        return self._run([(LOAD_A, 0, 0, 0), (SQUARE, 0, 0, 0), (STORE, 0, 0, 0)], 1, m, len(a), a=a)
+
+    def power(self, bases: LimbArray, exponents: int | Sequence[int], m: Modulus) -> LimbArray:
+        if isinstance(exponents, int):
+            program, slots = public_power(exponents)
+            return self._run(program, slots, m, len(bases), a=bases, constants=[m.one])
+        bits = max((e.bit_length() for e in exponents), default=0)
+        if bits == 0:
+            return self.power(bases, 0, m)
+        width = window_width(bits)
+        digits = exponent_digits(list(exponents), bits, width, self._whole(len(bases)))
+        program, slots = windowed_power(len(digits), width)
+        return self._run(
+            program, slots, m, len(bases), a=bases, constants=[m.one], digits=digits, window=width
+        )
+
+    def power_secret(self, bases: LimbArray, exponent: int, exponent_bits: int, m: Modulus) -> LimbArray:
+        width = window_width(exponent_bits)
+        digits = exponent_digits([exponent] * self.lanes, exponent_bits, width, self.lanes)
+        program, slots = windowed_power(len(digits), width)
+        return self._run(
+            program,
+            slots,
+            m,
+            len(bases),
+            a=bases,
+            constants=[m.one],
+            digits=digits,
+            digits_shared=True,
+            window=width,
+        )
+
+    def fixed_base_power(self, plan: FixedBasePlan, exponents: ByteRows) -> LimbArray:
+        width = lanes_ir.window_bits(self.lanes)
+        table = plan.table(self.name, lambda: self._fixed_base_table(plan, width))
+        windows = -(-plan.exponent_bits // width)
+        digits = np.zeros((windows, self._whole(len(exponents))), dtype=np.uint8)
+        digits[:, : len(exponents)] = little_digits(exponents[:, ::-1], plan.exponent_bits, width)
+        program: Program = [(LOOKUP, 0, 0, 0)]
+        for row in range(1, windows):
+            program += [(LOOKUP, 1, 0, row), (MULTIPLY, 0, 0, 1)]
+        program.append((STORE, 0, 0, 0))
+        return self._run(
+            program, 2, plan.m, len(exponents), digits=digits, table=table, block_bytes=_TABLE_BLOCK_BYTES
+        )
+
+    def inverse(self, values: LimbArray, m: Modulus) -> LimbArray:
+        """A tree of products, one inversion at its root, and the way back down."""
+        if len(values) <= _INVERTED_DIRECTLY:
+            return modular_gmpy2.inverse(values, m)
+        try:
+            return LimbArray(self._inverted(values, m))
+        except NotInvertible:
+            modulus = gmpy2.mpz(m.value)
+            index = next(i for i, x in enumerate(values.to_ints()) if gmpy2.gcd(x, modulus) != 1)
+            raise NotInvertible(f"value {index} shares a factor with the modulus", index=index) from None
+
+    def _inverted(self, values: LimbArray, m: Modulus) -> U64:
+        if len(values) <= _INVERTED_DIRECTLY:
+            return modular_gmpy2.inverse(values, m).limbs
+        half = len(values) // 2
+        left, right, odd = values[:half], values[half : 2 * half], values[2 * half :]
+        products = self.multiply(left, right, m)
+        inverses = self._inverted(
+            LimbArray(np.concatenate([products.limbs, odd.limbs], axis=1)) if len(odd) else products, m
+        )
+        below = LimbArray(inverses[:, :half])
+        parts = [self.multiply(below, right, m).limbs, self.multiply(below, left, m).limbs]
+        return np.concatenate([*parts, inverses[:, half:]], axis=1)
+
+    # Running programs.
+
+    def _scaled(self, values: LimbArray, factor: int, m: Modulus) -> LimbArray:
+        program: Program = [(LOAD_A, 0, 0, 0), (MULTIPLY, 0, 0, -1), (STORE, 0, 0, 0)]
+        return self._run(program, 1, m, len(values), a=values, constants=[factor])
+
+    def _run(
+        self,
+        program: Program,
+        slots: int,
+        m: Modulus,
+        count: int,
+        *,
+        a: LimbArray | None = None,
+        b: LimbArray | None = None,
+        constants: Sequence[int] = (),
+        rows: U64 | None = None,
+        index: Any = None,
+        out_rows: U64 | None = None,
+        digits: Any = None,
+        digits_shared: bool = False,
+        window: int = 0,
+        table: U64 | None = None,
+        block_bytes: int = _BLOCK_BYTES,
+    ) -> LimbArray:
+        """Run a program over ``count`` lanes and give what it stored."""
+        prepared = m.prepared(self.name, lambda: _Prepared(m, self.lanes))
+        number = len(prepared.n) * self.lanes
+        run = modular_kernel.interpreter(self.lanes)
+        instructions = np.array(program, dtype=np.int64).reshape(-1, 4)
+        none = np.zeros((1, 1), dtype=np.uint64)
+        matrix_a, matrix_b = _lane_rows(a, none), _lane_rows(b, none)
+        out = np.empty((m.limbs, count if out_rows is None else 0), dtype=np.uint64)
+        fixed = np.concatenate(
+            [prepared.spread(value) for value in reversed(constants)] or [np.empty(0, dtype=np.uint64)]
+        )
+        share = -(-count // (self.lanes * threads.count()))
+        vectors = max(1, min(32, share, block_bytes // (8 * number * slots)))
+
+        def work(start: int, stop: int) -> None:
+            memory = _aligned(slots * vectors * number + len(fixed) + 2 * number)
+            memory[slots * vectors * number :][: len(fixed)] = fixed
+            run(
+                start,
+                stop,
+                instructions,
+                vectors,
+                matrix_a,
+                matrix_b,
+                out,
+                none if rows is None else rows,
+                np.zeros((1, 1), dtype=np.int64) if index is None else index,
+                none if out_rows is None else out_rows,
+                np.zeros((1, 1), dtype=np.uint8) if digits is None else digits,
+                0 if digits_shared else 1,
+                window,
+                none[0] if table is None else table,
+                memory,
+                prepared.n,
+                prepared.n0,
+                m.limbs,
+            )
+            memory[:] = 0  # secrets passed through it
+
+        threads.each_range(count, vectors * self.lanes, work)
+        return LimbArray(out)
+
+    def _whole(self, count: int) -> int:
+        """Lanes of whole vectors for ``count`` numbers."""
+        return -(-count // self.lanes) * self.lanes
+
+    def _fixed_base_table(self, plan: FixedBasePlan, width: int) -> U64:
+        """Words (window, limb, digit): base^(digit 2^(width window)) in Montgomery form."""
+        m = plan.m
+        windows = -(-plan.exponent_bits // width)
+        squares, value = [], plan.base
+        for _ in range(windows * width):
+            squares.append(m.to_montgomery(value))
+            value = value * value % m.value
+        entries = np.empty((m.limbs, windows, 1 << width), dtype=np.uint64)
+        entries[:, :, :1] = m.array([m.one]).limbs[:, :, None]
+        for bit in range(width):
+            known = 1 << bit
+            steps = np.repeat(m.array(squares[bit::width]).limbs[:, :, None], known, axis=2)
+            products = self.multiply(
+                LimbArray(entries[:, :, :known].reshape(m.limbs, -1)),
+                LimbArray(steps.reshape(m.limbs, -1)),
+                m,
+            )
+            entries[:, :, known : 2 * known] = products.limbs.reshape(m.limbs, windows, known)
+        return np.ascontiguousarray(entries.transpose(1, 0, 2)).reshape(-1)
+
+
+class _Prepared:
+    """A modulus in limbs of the machine."""
+
+    def __init__(self, m: Modulus, lanes: int) -> None:
+        self._lanes = lanes
+        self._bits = LIMB_BITS * lanes // 8
+        self._limbs = m.limbs * 8 // lanes
+        self.n = self._split(m.value)
+        self.n0 = np.uint64(m.negative_inverse & (1 << self._bits) - 1)
+
+    def _split(self, value: int) -> U64:
+        mask = (1 << self._bits) - 1
+        return np.array([value >> self._bits * j & mask for j in range(self._limbs)], dtype=np.uint64)
+
+    def spread(self, value: int) -> U64:
+        """A number in every lane of a vector."""
+        return np.repeat(self._split(value), self._lanes)
+
+
+def _lane_rows(values: LimbArray | None, none: U64) -> U64:
+    """A limb matrix whose neighbouring lanes lie side by side in memory."""
+    if values is None:
+        return none
+    limbs = values.limbs
+    return limbs if limbs.strides[1] == limbs.itemsize else np.ascontiguousarray(limbs)
+
+
+def _aligned(words: int) -> U64:
+    """Uninitialised words from a 64-byte boundary on: vectors that cross cache lines cost twice."""
+    raw = np.empty(words + 8, dtype=np.uint64)
+    return raw[-raw.ctypes.data // 8 % 8 :][:words]
+
+
+ifma = VectorBackend("ifma", 8)
+avx2 = VectorBackend("avx2", 4)
