@@ -10,6 +10,10 @@ import math
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from accel.errors import BadParameter, PlaintextOverflow
 
@@ -17,16 +21,31 @@ DEFAULT_SCALE_BITS = 40
 MAX_SCALE_BITS = 1024
 
 Number = int | float | Decimal | Fraction
+Numbers = Sequence[Number] | npt.NDArray[Any]
+"""Numbers in a sequence, or a numpy array of floats or integers of any shape."""
+
+_EXACT = float(1 << 62)  # below it, a scaled double rounds to an int64 without further error
 
 
-def to_fixed(values: Sequence[Number], scale_bits: int = DEFAULT_SCALE_BITS) -> list[int]:
+def to_fixed(values: Numbers, scale_bits: int = DEFAULT_SCALE_BITS) -> list[int]:
     """Round every value to the nearest multiple of 2^-scale_bits (half to even), exactly.
 
-    Raises BadParameter with ``index`` for NaN, infinity or something that is not a number.
+    A numpy array comes out flat, in C order. Raises BadParameter with ``index`` for NaN, infinity or
+    something that is not a number.
     """
     check_scale(scale_bits)
+    if isinstance(values, np.ndarray):
+        if values.dtype.kind == "f" and values.dtype.itemsize <= 8:
+            scaled = np.ldexp(values.astype(np.float64).ravel(), scale_bits)
+            # Scaling by a power of two is exact, so the only rounding is the one to an integer.
+            if not scaled.size or float(np.abs(scaled).max()) < _EXACT:
+                rounded: list[int] = np.rint(scaled).astype(np.int64).tolist()
+                return rounded
+        values = values.ravel().tolist()
     encoded = []
     for index, value in enumerate(values):
+        if isinstance(value, np.integer | np.floating):
+            value = value.item()
         if isinstance(value, bool) or not isinstance(value, Number):
             raise BadParameter(f"value {index} is not a number", index=index)
         if isinstance(value, float | Decimal) and not math.isfinite(value):

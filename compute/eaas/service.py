@@ -143,9 +143,9 @@ def _same_length(one: Sequence[object], other: Sequence[object]) -> None:
 def _arrays(private: paillier.PrivateKey, items: Sequence[bytes]) -> paillier.EncryptedArray:
     arrays = [paillier.EncryptedArray.from_bytes(private.public, item) for item in items]
     for index, array in enumerate(arrays):
-        if len(array) != 1:
+        if array.size != 1:
             raise CallFailed(f"ciphertext {index} does not hold one value", index=index)
-    return paillier.concatenate(arrays)
+    return paillier.concatenate([array.reshape(1) for array in arrays])
 
 
 def _fresh(array: paillier.EncryptedArray) -> dict[str, Any]:

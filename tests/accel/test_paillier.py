@@ -4,7 +4,8 @@ import random
 import phe.paillier as phe
 import pytest
 
-from accel import paillier, paillier_backends, selftest
+from accel import modular, paillier, samples, selftest
+from accel.additive import random_rows, row_ints
 from accel.errors import (
     AccelError,
     BadEncoding,
@@ -13,9 +14,19 @@ from accel.errors import (
     PlaintextOverflow,
     WrongKey,
 )
+from accel.paillier_backends import DECRYPT, ENCRYPT, RERANDOMIZE, square
 from accel.reference import paillier as reference
 
 VECTORS = selftest.vectors("paillier")
+SMALL = tuple(int(VECTORS["short_exponent"][0][name], 16) for name in ("p", "q"))
+
+
+def montgomery(n, values):
+    return modular.enter(square(n).array(values), square(n), backend="reference")
+
+
+def plain(n, elements):
+    return modular.leave(elements, square(n), backend="reference").to_ints()
 
 
 def comment(case):
@@ -27,20 +38,51 @@ def test_reference_encryption_agrees_with_vectors(case, public):
     assert reference.encrypt_with(public.n, case["m"], int(case["r"], 16)) == int(case["c"], 16)
 
 
-@pytest.mark.parametrize("backend", paillier_backends.DECRYPT.available())
+@pytest.mark.parametrize("backend", DECRYPT.available())
 @pytest.mark.parametrize("case", VECTORS["valid"], ids=comment)
 def test_decryption_agrees_with_vectors(backend, case, private):
-    assert paillier_backends.DECRYPT.select(backend, batch=1)(private.p, private.q, [int(case["c"], 16)]) == [
-        case["m"]
-    ]
+    c = montgomery(private.public.n, [int(case["c"], 16)])
+    assert DECRYPT.select(backend, batch=1)(private.p, private.q, c) == [case["m"]]
 
 
-@pytest.mark.parametrize("backend", paillier_backends.ENCRYPT.available())
+@pytest.mark.parametrize("case", VECTORS["short_exponent"], ids=comment)
+@pytest.mark.parametrize("backend", ENCRYPT.available())
+def test_short_exponents_agree_with_vectors(backend, case):
+    p, q, m, e, c, again_e, again = (
+        int(case[name], 16) for name in ("p", "q", "m", "e", "c", "rerandomizing_e", "rerandomized")
+    )
+    n = p * q
+    rows = samples.one_row(e, reference.encryption_bytes(n))
+    made = ENCRYPT.select(backend, batch=1)(n, [m], rows)
+    assert plain(n, made) == [c]
+    rows = samples.one_row(again_e, reference.rerandomization_bytes(n))
+    fresh = RERANDOMIZE.select(backend, batch=1)(n, made, rows)
+    assert plain(n, fresh) == [again]
+    assert DECRYPT.select(backend, batch=1)(p, q, fresh) == [m]
+
+
+@pytest.mark.parametrize("batch", [0, 1, 7, 8, 9, 17])
+@pytest.mark.parametrize("backend", ENCRYPT.available())
+def test_backends_agree_with_the_reference_at_odd_sizes(backend, batch):
+    p, q = SMALL
+    n = p * q
+    draw = random.Random(batch)
+    residues = [draw.randrange(n) for _ in range(batch)]
+    rows = random_rows(batch, reference.encryption_bytes(n), draw.randbytes)
+    long_rows = random_rows(batch, reference.rerandomization_bytes(n), draw.randbytes)
+    made = ENCRYPT.select(backend, batch=batch)(n, residues, rows)
+    assert plain(n, made) == reference.encrypt(n, residues, row_ints(rows))
+    fresh = RERANDOMIZE.select(backend, batch=batch)(n, made, long_rows)
+    assert plain(n, fresh) == reference.rerandomize(n, plain(n, made), row_ints(long_rows))
+    assert DECRYPT.select(backend, batch=batch)(p, q, fresh) == residues
+
+
+@pytest.mark.parametrize("backend", ENCRYPT.available())
 def test_what_was_encrypted_decrypts(backend, private):
     top = private.public.max_plaintext
     values = [0, 1, -1, 2**64, -(2**64), top, -top]
     array = paillier.encrypt_ints(private.public, values, bound=top, backend=backend)
-    for decrypter in paillier_backends.DECRYPT.available():
+    for decrypter in DECRYPT.available():
         assert paillier.decrypt_ints(private, array, backend=decrypter) == values
 
 
@@ -166,6 +208,22 @@ def test_value_beyond_the_bound_is_refused_with_its_index(public):
         paillier.encrypt_ints(public, [0], bound=public.max_plaintext + 1)
 
 
+def test_randomness_is_drawn_once_for_a_whole_batch(public):
+    drawn = []
+
+    def rng(length):
+        drawn.append(length)
+        return bytes(length)
+
+    paillier.encrypt_ints(public, [5] * 9, rng=rng)
+    assert drawn == [9 * 128]
+
+
+def test_keys_of_4096_bits_work():
+    key = paillier.generate(4096)
+    assert paillier.decrypt_ints(key, -paillier.encrypt_ints(key.public, [5]).rerandomize()) == [-5]
+
+
 @pytest.mark.parametrize("bad", [1.0, "1", None, True])
 def test_what_is_no_int_is_refused(public, bad):
     with pytest.raises(BadParameter):
@@ -186,5 +244,5 @@ def test_broken_promise_about_the_bound_is_noticed(private):
 
 def test_public_values_name_themselves_in_one_line(public):
     array = paillier.encrypt_ints(public, [1, 2])
-    assert repr(array) == f"<EncryptedArray of 2 under {public!r}, rerandomized>"
+    assert repr(array) == f"<EncryptedArray of shape (2,) under {public!r}, rerandomized>"
     assert public.fingerprint.hex()[:16] in repr(public)
