@@ -163,6 +163,9 @@ def _swap_bytes(typing_context, word):  # type: ignore[no-untyped-def]
     return word(word), emit
 
 
+_compress_8, _compress_16 = _compress(8), _compress(16)
+
+
 def _digest_kernel(lanes: int) -> Any:
     """``digest(source, starts, lengths, order, states, done, padded, output, start, stop)``.
 
@@ -170,7 +173,6 @@ def _digest_kernel(lanes: int) -> Any:
     before it, a multiple of 64, have led to row i of ``states``, or row 0 if there is no other. Neighbours in
     ``order`` should take equally many blocks. Not ``padded``, they give the state after whole blocks.
     """
-    compress = _compress(lanes)
 
     @njit(nogil=True, cache=True)
     def digest(source, starts, lengths, order, states, done, padded, output, start, stop):  # type: ignore[no-untyped-def]
@@ -209,7 +211,10 @@ def _digest_kernel(lanes: int) -> Any:
                             rows[lane, left] = 0x80
                         if left < 56:
                             words[lane, 7] = _swap_bytes(np.uint64(8 * (done + lengths[i])))  # type: ignore[call-arg]
-                compress(state.ctypes.data, rows.ctypes.data, active)
+                if lanes == 16:
+                    _compress_16(state.ctypes.data, rows.ctypes.data, active)
+                else:
+                    _compress_8(state.ctypes.data, rows.ctypes.data, active)
             for lane in range(used):
                 i = order[first + lane]
                 for k in range(8):
