@@ -10,6 +10,7 @@ None of this validates who may see what: the protocol (compute.protocols.pir) ow
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,33 +18,93 @@ import numpy as np
 import numpy.typing as npt
 
 from accel import selftest
+from accel.cpu import gaussian as _gaussian
 from accel.cpu import lwe as _cpu
-from accel.cpu.gaussian import sample_gaussian
+from accel.cpu.key_stream import SEED_BYTES
 from accel.errors import BadParameter
+from accel.gpu import lwe as _gpu
+from accel.gpu.lwe import DeviceDatabase as DeviceDatabase
+from accel.gpu.lwe import resident as resident
 from accel.randomness import Rng, draw, system_rng
 from accel.reference import lwe as _reference
 from accel.registry import Op
 
 U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
 Database = npt.NDArray[Any]  # uint8, uint16 or uint32: checked at run time
 
 LWE_DIMENSION = 1024
 MODULUS_BITS = 32
 ERROR_SIGMA = 6.4
-SEED_BYTES = 32
 
 # log2 of the number of columns (LWE samples of one query) -> largest plaintext modulus. 128-bit security at
 # n = 1024, q = 2^32, sigma = 6.4; correct but for 2^-40 per entry if entries are centred around 0. Rerun the
 # lattice estimator before changing a number. Source: the paper above, appendix; simplepir, params.csv.
 _PLAINTEXT_MODULI = {13: 991, 14: 833, 15: 701, 16: 589, 17: 495, 18: 416, 19: 350, 20: 294, 21: 247}
 
-MATVEC: Op[[Database, U32, int], U32] = Op("lwe.matvec")
+_SAMPLED_COLUMNS = 256  # of the measured databases: a million rows still fit the memory
+_NEVER = 1 << 62
+_SAMPLES_AT_ONCE = 1 << 18  # 2 MiB of random words
+
+
+def _sampled(batch: int, columns: int) -> tuple[Database, U32, int]:
+    database = np.arange(batch * _SAMPLED_COLUMNS).astype(np.uint8).reshape(batch, _SAMPLED_COLUMNS)
+    factor = (np.arange(_SAMPLED_COLUMNS * columns) * 2654435761).astype(np.uint32)
+    return database, factor.reshape(_SAMPLED_COLUMNS, columns), 128
+
+
+def _sampled_vector(batch: int) -> tuple[Database, U32, int]:
+    database, matrix, offset = _sampled(batch, 1)
+    return database, matrix[:, 0], offset
+
+
+def _sampled_words(batch: int) -> tuple[U64]:
+    return (np.arange(batch, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15),)
+
+
+# Arguments: database, factor, offset. A batch is the rows of the database.
+MATVEC: Op[[Database, U32, int], U32] = Op("lwe.matvec", sample=_sampled_vector)
 MATVEC.backend("reference")(_reference.matvec)
 MATVEC.backend("portable", needs="numba")(_cpu.matvec)
+# A database that has to cross PCIe first arrives more slowly than the processor multiplies it.
+MATVEC.backend("gpu", needs="cupy", min_batch=_NEVER)(_gpu.matvec)
 
-MATMUL: Op[[Database, U32, int], U32] = Op("lwe.matmul")
+MATMUL: Op[[Database, U32, int], U32] = Op("lwe.matmul", sample=lambda batch: _sampled(batch, 16))
 MATMUL.backend("reference")(_reference.matmul)
-MATMUL.backend("portable", needs="numpy")(_cpu.matmul)
+MATMUL.backend("portable", needs="numba")(_cpu.matmul)
+MATMUL.backend("gpu", needs="cupy", min_batch=4096)(_gpu.matmul)
+
+GAUSSIAN: Op[[U64], U32] = Op("lwe.gaussian", sample=_sampled_words)
+GAUSSIAN.backend("reference")(_reference.gaussian)
+GAUSSIAN.backend("portable", needs="numba")(_gaussian.gaussian)
+
+
+@MATVEC.backend("avx2", needs="numba")
+def _avx2_matvec(database: Database, vector: U32, offset: int) -> U32:
+    from accel.cpu import lwe_simd
+
+    return lwe_simd.matvec(lwe_simd.AVX2, database, vector, offset)
+
+
+@MATVEC.backend("ifma", needs="numba", instructions="avx512vnni")
+def _vnni_matvec(database: Database, vector: U32, offset: int) -> U32:
+    from accel.cpu import lwe_simd
+
+    return lwe_simd.matvec(lwe_simd.VNNI, database, vector, offset)
+
+
+@MATMUL.backend("avx2", needs="numba")
+def _avx2_matmul(database: Database, matrix: U32, offset: int) -> U32:
+    from accel.cpu import lwe_simd
+
+    return lwe_simd.matmul(lwe_simd.AVX2, database, matrix, offset)
+
+
+@MATMUL.backend("ifma", needs="numba", instructions="avx512vnni")
+def _vnni_matmul(database: Database, matrix: U32, offset: int) -> U32:
+    from accel.cpu import lwe_simd
+
+    return lwe_simd.matmul(lwe_simd.VNNI, database, matrix, offset)
 
 
 @dataclass(frozen=True)
@@ -96,42 +157,64 @@ def sample_secret(count: int, rng: Rng = system_rng) -> U32:
     return np.frombuffer(draw(rng, 4 * count), dtype="<u4").astype(np.uint32)
 
 
-def sample_error(count: int, rng: Rng = system_rng) -> U32:
+def sample_error(count: int, rng: Rng = system_rng, *, backend: str = "auto") -> U32:
     """Fresh errors from the discrete Gaussian with sigma 6.4, modulo 2^32, in constant time.
 
-    Statistical distance to the exact distribution at most 2^-56 per sample. Use each once.
+    8 bytes of ``rng`` a sample; the system's source gives a seed for AES-256-CTR instead. Statistical
+    distance to the exact distribution at most 2^-56 per sample. Use each once.
     """
     selftest.ensure("lwe")
     if count < 0:
         raise BadParameter("the number of samples must not be negative")
-    return sample_gaussian(count, rng).astype(np.uint32)
+    sample = GAUSSIAN.select(backend, batch=count)
+    words = _gaussian.Words(rng)
+    output = np.empty(count, dtype=np.uint32)
+    for start in range(0, count, _SAMPLES_AT_ONCE):
+        stop = min(start + _SAMPLES_AT_ONCE, count)
+        output[start:stop] = sample(words(stop - start))
+    return output
 
 
-def matvec(database: Database, vector: U32, *, offset: int = 0, backend: str = "auto") -> U32:
+def matvec(
+    database: Database | DeviceDatabase, vector: U32, *, offset: int = 0, backend: str = "auto"
+) -> U32:
     """(database - offset) times a vector, modulo 2^32: one entry per row, exact.
 
-    ``database`` (rows, columns) of u8, u16 or u32, ``vector`` (columns,) of u32. Reads every entry whatever
-    the vector holds: access pattern and timing do not depend on it. The first call compiles for seconds and
-    caches on disk. Raises BadParameter for a wrong dtype or shape.
+    ``database`` (rows, columns) of u8, u16 or u32, or what `resident` made of one, which is multiplied where
+    it lies; ``vector`` (columns,) of u32. Reads every entry whatever the vector holds: access pattern and
+    timing do not depend on it. The first call compiles for seconds and caches on disk. Raises BadParameter
+    for a wrong dtype or shape.
     """
     selftest.ensure("lwe")
-    _check(database, vector, offset, 1)
-    return MATVEC.select(backend, batch=database.shape[0])(np.ascontiguousarray(database), vector, offset)
+    left, backend = _checked(database, vector, offset, 1, backend)
+    return MATVEC.select(backend, batch=database.shape[0])(left, vector, offset)
 
 
-def matmul(database: Database, matrix: U32, *, offset: int = 0, backend: str = "auto") -> U32:
+def matmul(
+    database: Database | DeviceDatabase, matrix: U32, *, offset: int = 0, backend: str = "auto"
+) -> U32:
     """(database - offset) times a matrix, modulo 2^32, exact: the hint, or a batch of queries.
 
-    ``database`` (rows, columns) of u8, u16 or u32, ``matrix`` (columns, k) of u32, result (rows, k).
+    ``database`` as in `matvec`, ``matrix`` (columns, k) of u32: a query is a column, and queries held as rows
+    may be passed as ``queries.T``. The result (rows, k) has an answer in every column. Up to 16 queries cost
+    one pass over the database (8 on the path ``avx2``). Access pattern and timing do not depend on entries.
     """
     selftest.ensure("lwe")
-    _check(database, matrix, offset, 2)
-    return MATMUL.select(backend, batch=database.shape[0])(np.ascontiguousarray(database), matrix, offset)
+    left, backend = _checked(database, matrix, offset, 2, backend)
+    return MATMUL.select(backend, batch=database.shape[0])(left, matrix, offset)
 
 
-def _check(database: Database, right: U32, offset: int, right_dimensions: int) -> None:
-    if database.dtype not in (np.uint8, np.uint16, np.uint32) or database.ndim != 2:
+def _checked(
+    database: Database | DeviceDatabase, right: U32, offset: int, right_dimensions: int, backend: str
+) -> tuple[Any, str]:
+    if isinstance(database, DeviceDatabase):
+        if backend not in ("auto", "gpu"):
+            raise BadParameter(f"a resident database is multiplied on its GPU, not by {backend!r}")
+        backend = "gpu"
+    elif database.dtype not in (np.uint8, np.uint16, np.uint32) or database.ndim != 2:
         raise BadParameter("the database must be a 2-D array of uint8, uint16 or uint32")
+    else:
+        database = np.ascontiguousarray(database)
     if right.dtype != np.uint32 or right.ndim != right_dimensions:
         raise BadParameter(f"the right factor must be a {right_dimensions}-D array of uint32")
     if database.shape[1] != right.shape[0]:
@@ -142,18 +225,39 @@ def _check(database: Database, right: U32, offset: int, right_dimensions: int) -
         raise BadParameter("at most 2^21 columns: beyond that the parameters are not defined")
     if not 0 <= offset < 1 << 32:
         raise BadParameter("the offset must be an integer from 0 to 2^32 - 1")
+    return database, backend
+
+
+def _product_cases() -> Iterator[tuple[Database, U32, int, list[int]]]:
+    for case in selftest.vectors("lwe")["products"]:
+        database = np.array(case["database"], dtype=case["dtype"])
+        yield database, np.array(case["vector"], dtype=np.uint32), case["offset"], case["result"]
+
+
+@MATVEC.known_answer
+def _known_vector_products(run: Callable[[Database, U32, int], U32]) -> None:
+    for database, vector, offset, expected in _product_cases():
+        selftest.expect(run(database, vector, offset).tolist() == expected, "lwe.matvec")
+
+
+@MATMUL.known_answer
+def _known_matrix_products(run: Callable[[Database, U32, int], U32]) -> None:
+    # As many columns as the widest tile has.
+    for database, vector, offset, expected in _product_cases():
+        got = run(database, np.repeat(vector[:, None], 16, axis=1), offset)
+        selftest.expect(all(column == expected for column in got.T.tolist()), "lwe.matmul")
+
+
+@GAUSSIAN.known_answer
+def _known_samples(run: Callable[[U64], U32]) -> None:
+    cases = selftest.vectors("lwe")["gaussian"]
+    got = run(np.array([case["word"] for case in cases], dtype=np.uint64))
+    selftest.expect(got.astype(np.int32).tolist() == [case["sample"] for case in cases], "lwe.gaussian")
 
 
 @selftest.known_answer("lwe")
 def _known_answer() -> None:
-    document = selftest.vectors("lwe")
-    database = np.array(document["product"]["database"], dtype=np.uint8)
-    vector = np.array(document["product"]["vector"], dtype=np.uint32)
-    expected = document["product"]["result"]
-    # The reference runs in numpy at once; the compiled backend is checked against it by the tests, because
-    # compiling here would make the first import slow for callers who never multiply.
-    got = _reference.matvec(database, vector, document["product"]["offset"])
-    selftest.expect(got.tolist() == expected, "lwe.matvec")
-    for case in document["expand"]:
+    """What has one backend; products and samples answer when their backends are selected."""
+    for case in selftest.vectors("lwe")["expand"]:
         row = _cpu.expand_rows(bytes.fromhex(case["seed"]), case["row"], case["row"] + 1, case["columns"])
         selftest.expect(row[0, :4].tolist() == case["first"], "lwe.expand_rows")

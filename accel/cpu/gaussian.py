@@ -1,49 +1,60 @@
 """A discrete Gaussian by cumulative distribution table, in constant time.
 
-A uniform 64-bit integer is compared with every entry of the table and the comparisons are summed, so neither
-a branch nor an address depends on the sample (NIST-style CDT sampling, as in FrodoKEM section 2.2.4).
+A uniform 64-bit word is compared with every entry of the table and the comparisons are summed, so neither a
+branch nor an address depends on the sample (CDT sampling, as in FrodoKEM section 2.2.4). The table is
+symmetric around 2^63: the upper half of the words is folded onto the lower and the sample negated, which
+leaves 58 comparisons of 63-bit numbers.
 """
 
 from __future__ import annotations
 
-from decimal import Decimal, localcontext
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
-from accel.randomness import Rng, draw
+from accel.cpu.key_stream import SEED_BYTES, KeyStream
+from accel.cpu.threads import each_range
+from accel.randomness import Rng, draw, system_rng
+from accel.reference.lwe import GAUSSIAN_TAIL, cumulative_table
 
-_SIGMA = Decimal("6.4")
-# Beyond 58 (9 sigma) less than 2^-63 is left in both tails together: a 64-bit table cannot hold more.
-_TAIL = 58
-_CHUNK = 1 << 16  # samples per pass; keeps the comparison in cache
+U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
 
-
-def cumulative_table() -> npt.NDArray[np.uint64]:
-    """Entry i is round(2^64 P(X <= i - tail)) for X from -tail to tail - 1, with 50 digits inside."""
-    with localcontext() as context:
-        context.prec = 50
-        weight = [(-(Decimal(x) ** 2) / (2 * _SIGMA**2)).exp() for x in range(-_TAIL, _TAIL + 1)]
-        total = sum(weight, Decimal(0))
-        running = Decimal(0)
-        table = []
-        for value in weight[:-1]:
-            running += value
-            table.append(int((running / total * 2**64).to_integral_value()))
-    return np.array(table, dtype=np.uint64)
+_SHARE = 1 << 14  # samples that are worth handing to another thread
+_ENTRIES = 64  # of the kernel's table: a number of whole vectors
 
 
-_TABLE = cumulative_table()
+def gaussian(words: U64) -> U32:
+    """The sample of each uniform word, modulo 2^32."""
+    from accel.cpu.lwe_kernels import rank_words  # numba takes a second to import
 
-
-def sample_gaussian(count: int, rng: Rng) -> npt.NDArray[np.int64]:
-    """``count`` independent samples; 8 bytes of ``rng`` each."""
-    output = np.empty(count, dtype=np.int64)
-    for start in range(0, count, _CHUNK):
-        stop = min(start + _CHUNK, count)
-        uniform = np.frombuffer(draw(rng, 8 * (stop - start)), dtype="<u8").astype(np.uint64)
-        rank = np.zeros(stop - start, dtype=np.int64)
-        for threshold in _TABLE:
-            rank += uniform >= threshold
-        output[start:stop] = rank - _TAIL
+    output = np.empty(len(words), dtype=np.uint32)
+    table = _folded_table()
+    each_range(len(words), _SHARE, lambda start, stop: rank_words(words, table, output, start, stop))
     return output
+
+
+class Words:
+    """Uniform 64-bit words, 8 bytes of the source each, little end first.
+
+    The operating system gives bytes more slowly than they become samples, so its source gives a seed for
+    AES-256 in counter mode instead.
+    """
+
+    def __init__(self, rng: Rng) -> None:
+        self._stream = KeyStream(draw(rng, SEED_BYTES)) if rng is system_rng else None
+        self._rng = rng
+
+    def __call__(self, count: int) -> U64:
+        if self._stream is not None:
+            return self._stream(8 * count).view(np.uint64)
+        return np.frombuffer(draw(self._rng, 8 * count), dtype="<u8").astype(np.uint64, copy=False)
+
+
+@cache
+def _folded_table() -> npt.NDArray[np.int64]:
+    """word > entry here exactly if word >= the entry of the full table; no word passes the padding."""
+    table = np.full(_ENTRIES, 2**63 - 1, dtype=np.int64)
+    table[:GAUSSIAN_TAIL] = [entry - 1 for entry in cumulative_table()[:GAUSSIAN_TAIL]]
+    return table

@@ -1,36 +1,58 @@
-"""Products modulo 2^32 with numba (matrix by vector) and BLAS (matrix by matrix)."""
+"""Products modulo 2^32 on any processor: numba for one or a few columns, BLAS for many; the public matrix.
+
+numba widens uint32 + uint32, so `lwe_kernels` casts at every step.
+"""
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from accel.cpu.key_stream import BLOCK_BYTES, KeyStream
+from accel.cpu.threads import each_range
 
 U32 = npt.NDArray[np.uint32]
+Database = npt.NDArray[Any]
 
 _MASK = (1 << 32) - 1
+_FEW_COLUMNS = 16  # up to here the kernel reads the database once, in less time than BLAS needs to convert it
 _ROW_BLOCK = 512  # rows of a database converted to float64 at a time
 _DEPTH_BLOCK = 1 << 16  # columns per exact partial sum
 
-# numba's fallback threading layer aborts the process when two threads enter parallel kernels at once.
-_PARALLEL = threading.Lock()
+
+def matvec(database: Database, vector: U32, offset: int) -> U32:
+    return _few(database, vector[:, None], offset)[:, 0]
 
 
-def matvec(database: npt.NDArray[Any], vector: U32, offset: int) -> U32:
-    from accel.cpu.kernels import matvec_kernel  # numba takes a second to import: only those who need it
-
-    vector = np.ascontiguousarray(vector)
-    output = np.zeros(database.shape[0], dtype=np.uint32)
-    if database.size:
-        with _PARALLEL:
-            matvec_kernel(database, vector, output)
-    return _subtract_offset(output, np.array(offset * int(vector.sum(dtype=np.uint64)) & _MASK))
+def matmul(database: Database, matrix: U32, offset: int) -> U32:
+    if matrix.shape[1] <= _FEW_COLUMNS:
+        return _few(database, matrix, offset)
+    return subtract_offset(_by_blas(database, matrix), matrix, offset)
 
 
-def matmul(database: npt.NDArray[Any], matrix: U32, offset: int) -> U32:
+def subtract_offset(product: U32, matrix: U32, offset: int) -> U32:
+    """From D M to (D - offset) M; ``product`` is overwritten and returned."""
+    if offset:
+        sums = matrix.sum(axis=0, dtype=np.uint64) & np.uint64(_MASK)
+        product -= (sums * np.uint64(offset)).astype(np.uint32)  # wraps modulo 2^32, which is meant
+    return product
+
+
+def _few(database: Database, matrix: U32, offset: int) -> U32:
+    from accel.cpu.lwe_kernels import ROWS, multiply_rows  # numba takes a second to import
+
+    output = np.zeros((database.shape[0], matrix.shape[1]), dtype=np.uint32)
+    if output.size and database.size:
+        vectors = np.ascontiguousarray(matrix.T)
+        each_range(
+            database.shape[0], ROWS, lambda start, stop: multiply_rows(database, vectors, output, start, stop)
+        )
+    return subtract_offset(output, matrix, offset)
+
+
+def _by_blas(database: Database, matrix: U32) -> U32:
     """Exact products in float64: 16-bit halves, and at most 2^16 terms of less than 2^32 each per sum.
 
     2^16 * (2^16 - 1)^2 < 2^48 fits the 53-bit significand with room, so BLAS may add in any order.
@@ -51,23 +73,10 @@ def matmul(database: npt.NDArray[Any], matrix: U32, offset: int) -> U32:
                 middle += ((block >> np.uint32(16)).astype(np.float64) @ right_low).astype(np.uint64)
             total += middle << np.uint64(16)
             output[top : top + _ROW_BLOCK] += (total & np.uint64(_MASK)).astype(np.uint32)
-    return _subtract_offset(output, _scaled_column_sums(matrix, offset))
+    return output
 
 
 def expand_rows(seed: bytes, start: int, stop: int, columns: int) -> U32:
-    counter = (start * columns // 4).to_bytes(16, "big")
     # A fixed public seed expands one fixed stream: the counter never meets another plaintext.
-    encryptor = Cipher(algorithms.AES(seed), modes.CTR(counter)).encryptor()
-    stream = encryptor.update(bytes(4 * (stop - start) * columns))
-    return np.frombuffer(stream, dtype="<u4").reshape(stop - start, columns).astype(np.uint32)
-
-
-def _scaled_column_sums(matrix: U32, offset: int) -> npt.NDArray[np.uint64]:
-    sums = matrix.sum(axis=0, dtype=np.uint64) & np.uint64(_MASK)
-    scaled: npt.NDArray[np.uint64] = (sums * np.uint64(offset)) & np.uint64(_MASK)
-    return scaled
-
-
-def _subtract_offset(product: U32, correction: npt.NDArray[Any]) -> U32:
-    result: U32 = product - correction.astype(np.uint32)  # wraps modulo 2^32, which is meant
-    return result
+    stream = KeyStream(seed, 4 * start * columns // BLOCK_BYTES)(4 * (stop - start) * columns)
+    return stream.view("<u4").reshape(stop - start, columns).astype(np.uint32, copy=False)

@@ -3,14 +3,20 @@ import threading
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from accel import lwe, selftest
-from accel.cpu.gaussian import cumulative_table
-from accel.errors import BadParameter
+from accel import features, lwe, selftest
+from accel.errors import BackendUnavailable, BadParameter
+from accel.reference.lwe import cumulative_table
 
 VECTORS = selftest.vectors("lwe")
 DTYPES = [np.uint8, np.uint16, np.uint32]
-SHAPES = [(0, 5), (5, 0), (1, 1), (4, 4), (7, 13), (13, 1000), (9, 257)]
+SHAPES = [(0, 5), (5, 0), (1, 1), (4, 4), (7, 13), (13, 1000), (9, 257), (100, 64), (31, 63), (25, 129)]
+FAST = [backend for backend in lwe.MATMUL.available() if backend != "reference"]
+WIDTHS = [0, 1, 2, 4, 5, 8, 9, 16, 17, 40]  # one of every tile, beside it, and in panels
+# Digits of both signs and their carries.
+EDGES = [0, 1, 0x7F, 0x80, 0x7FFF, 0x8000, 0x7F7F7F7F, 0x80808080, 0xFF80FF80, 2**31 - 1, 2**31, 2**32 - 1]
 
 
 def random_database(dtype, shape):
@@ -20,45 +26,137 @@ def random_database(dtype, shape):
     return database, source
 
 
+def random_factor(source, shape):
+    factor = source.integers(0, 2**32, shape, dtype=np.uint32)
+    factor.reshape(-1)[::3] = source.choice(np.array(EDGES, dtype=np.uint32), -(-factor.size // 3))
+    return factor
+
+
+def exact(database, matrix, offset):
+    """Wraps modulo 2^64, which 2^32 divides."""
+    centred = database.astype(np.uint64) - np.uint64(offset)
+    return (centred @ matrix.astype(np.uint64)).astype(np.uint32)
+
+
 @pytest.mark.parametrize("backend", lwe.MATVEC.available())
-def test_product_agrees_with_vectors(backend):
-    case = VECTORS["product"]
-    database = np.array(case["database"], dtype=np.uint8)
+@pytest.mark.parametrize("case", VECTORS["products"], ids=lambda case: case["comment"])
+def test_product_agrees_with_vectors(backend, case):
+    database = np.array(case["database"], dtype=case["dtype"])
     vector = np.array(case["vector"], dtype=np.uint32)
     assert lwe.matvec(database, vector, offset=case["offset"], backend=backend).tolist() == case["result"]
     column = lwe.matmul(database, vector[:, None], offset=case["offset"], backend=backend)
     assert column[:, 0].tolist() == case["result"]
 
 
+@pytest.mark.parametrize("case", VECTORS["invalid"], ids=lambda case: case["comment"])
+def test_invalid_arguments_are_refused(case):
+    database = np.array(case["database"], dtype=case["dtype"])
+    vector = np.array(case["vector"], dtype=np.uint32)
+    with pytest.raises(BadParameter):
+        lwe.matvec(database, vector, offset=case["offset"])
+    with pytest.raises(BadParameter):
+        lwe.matmul(database, vector[:, None], offset=case["offset"])
+
+
+def test_every_path_of_this_processor_is_there():
+    if features.lacks("avx2") is None:
+        assert {"avx2", "portable"} <= set(FAST)
+    if features.lacks("avx512vnni", "avx512ifma", "avx512vl", "avx512bw", "avx512dq") is None:
+        assert "ifma" in FAST
+    with features.at_level("portable"):
+        assert lwe.MATMUL.available()[-2:] == ("portable", "reference")
+        with pytest.raises(BackendUnavailable):
+            lwe.matmul(np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.uint32), backend="ifma")
+
+
+def test_reference_multiplies_python_integers():
+    database, source = random_database(np.uint16, (5, 7))
+    matrix = random_factor(source, (7, 3))
+    assert (lwe.matmul(database, matrix, offset=5, backend="reference") == exact(database, matrix, 5)).all()
+
+
+@pytest.mark.parametrize("backend", FAST)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("offset", [0, 128, 2**32 - 1])
-def test_backends_agree(dtype, shape, offset):
+def test_backends_agree(backend, dtype, shape, offset):
     database, source = random_database(dtype, shape)
-    matrix = source.integers(0, 2**32, (shape[1], 6), dtype=np.uint32)
-    matrix[:, :1] = 2**32 - 1
-    slow = lwe.matmul(database, matrix, offset=offset, backend="reference")
-    assert (lwe.matmul(database, matrix, offset=offset, backend="cpu") == slow).all()
-    for column in range(2):
-        fast = lwe.matvec(database, matrix[:, column].copy(), offset=offset, backend="cpu")
-        assert (fast == slow[:, column]).all()
+    for width in WIDTHS:
+        matrix = random_factor(source, (shape[1], width))
+        product = lwe.matmul(database, matrix, offset=offset, backend=backend)
+        assert product.dtype == np.uint32
+        assert product.shape == (shape[0], width)
+        assert (product == exact(database, matrix, offset)).all()
+    vector = random_factor(source, (shape[1],))
+    product = lwe.matvec(database, vector, offset=offset, backend=backend)
+    assert product.shape == (shape[0],)
+    assert (product == exact(database, vector, offset)).all()
 
 
-def test_products_stay_exact_beyond_one_block_of_columns():
+@pytest.mark.parametrize("backend", FAST)
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(1, 60),
+    columns=st.integers(1, 200),
+    width=st.integers(1, 40),
+    dtype=st.sampled_from(DTYPES),
+    offset=st.sampled_from([0, 1, 128, 2**31, 2**32 - 1]),
+    seed=st.integers(0, 2**32),
+)
+def test_products_of_any_shape_are_exact(backend, rows, columns, width, dtype, offset, seed):
+    source = np.random.default_rng(seed)
+    database = source.integers(0, np.iinfo(dtype).max, (rows, columns), dtype=dtype, endpoint=True)
+    matrix = random_factor(source, (columns, width))
+    assert (
+        lwe.matmul(database, matrix, offset=offset, backend=backend) == exact(database, matrix, offset)
+    ).all()
+
+
+@pytest.mark.parametrize("backend", FAST)
+@pytest.mark.parametrize("width", [1, 3, 8, 17])
+def test_products_stay_exact_beyond_one_block_of_columns(backend, width):
     database = np.full((3, 70001), 2**32 - 1, dtype=np.uint32)
-    matrix = np.full((70001, 2), 2**32 - 1, dtype=np.uint32)
-    assert (lwe.matmul(database, matrix) == 70001).all()  # (-1) * (-1) each
-    assert (lwe.matvec(database, matrix[:, 0].copy()) == 70001).all()
+    matrix = np.full((70001, width), 2**32 - 1, dtype=np.uint32)
+    assert (lwe.matmul(database, matrix, backend=backend) == 70001).all()  # (-1) * (-1) each
+    assert (lwe.matvec(database, matrix[:, 0].copy(), backend=backend) == 70001).all()
 
 
-def test_views_with_gaps_are_multiplied_right():
+@pytest.mark.parametrize("backend", FAST)
+def test_products_stay_exact_beyond_one_block_of_rows(backend):
+    database, source = random_database(np.uint8, (1000, 70))
+    matrix = random_factor(source, (70, 33))
+    assert (lwe.matmul(database, matrix, offset=128, backend=backend) == exact(database, matrix, 128)).all()
+
+
+@pytest.mark.parametrize("backend", FAST)
+def test_nothing_behind_the_database_is_read_into_the_result(backend):
+    """Kernels read past the end of a row: what lies there must not count, and the last rows must not end
+    the process."""
+    database, source = random_database(np.uint8, (50, 61))
+    vector = random_factor(source, (61,))
+    inside = np.full((52, 61), 255, dtype=np.uint8)
+    inside[1:51] = database
+    assert (lwe.matvec(inside[1:51], vector, backend=backend) == exact(database, vector, 0)).all()
+
+
+@pytest.mark.parametrize("backend", FAST)
+def test_queries_held_as_rows_multiply_as_columns(backend):
+    database, source = random_database(np.uint8, (20, 90))
+    queries = random_factor(source, (8, 90))
+    answers = lwe.matmul(database, queries.T, offset=128, backend=backend)
+    for query, answer in zip(queries, answers.T, strict=True):
+        assert (answer == lwe.matvec(database, query, offset=128, backend=backend)).all()
+
+
+@pytest.mark.parametrize("backend", FAST)
+def test_views_with_gaps_are_multiplied_right(backend):
     database, source = random_database(np.uint8, (20, 30))
     vector = source.integers(0, 2**32, 60, dtype=np.uint32)
     view, every_other = database[::2, ::2], vector[::4]
     expected = lwe.matvec(view, every_other, backend="reference")
-    assert (lwe.matvec(view, every_other, backend="cpu") == expected).all()
+    assert (lwe.matvec(view, every_other, backend=backend) == expected).all()
     assert (
-        lwe.matvec(database.T, vector[:20], backend="cpu")
+        lwe.matvec(database.T, vector[:20], backend=backend)
         == lwe.matvec(database.T, vector[:20], backend="reference")
     ).all()
 
@@ -132,9 +230,39 @@ def test_error_distribution_is_the_discrete_gaussian():
 
 
 def test_error_table_is_symmetric_and_complete():
-    table = [int(entry) for entry in cumulative_table()]
+    table = cumulative_table()
     assert table == sorted(table)
-    assert all(abs(a + b - 2**64) <= 1 for a, b in zip(table, reversed(table), strict=True))
+    assert len(table) == 2 * 58
+    assert all(a + b == 2**64 for a, b in zip(table, reversed(table), strict=True))  # so it may be folded
+
+
+@pytest.mark.parametrize("backend", lwe.GAUSSIAN.available())
+def test_samples_agree_with_vectors(backend):
+    words = b"".join(case["word"].to_bytes(8, "little") for case in VECTORS["gaussian"])
+    samples = lwe.sample_error(len(VECTORS["gaussian"]), rng=lambda length: words[:length], backend=backend)
+    assert samples.astype(np.int32).tolist() == [case["sample"] for case in VECTORS["gaussian"]]
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 1000, 40_000])
+def test_sampling_backends_agree(count):
+    words = np.random.default_rng(count).bytes(8 * count)
+    slow = lwe.sample_error(count, rng=lambda length: words, backend="reference")
+    assert (lwe.sample_error(count, rng=lambda length: words, backend="cpu") == slow).all()
+
+
+def test_more_samples_than_are_drawn_at_once_use_the_source_once_each():
+    data = np.random.default_rng(1).bytes(8 * 300_000)
+    served = []
+
+    def source(length):
+        start = sum(served)
+        served.append(length)
+        return data[start : start + length]
+
+    samples = lwe.sample_error(300_000, rng=source)
+    assert sum(served) == len(data)
+    assert (samples[-1000:] == lwe.sample_error(1000, rng=lambda length: data[-length:])).all()
+    assert not (lwe.sample_error(1000) == lwe.sample_error(1000)).all()
 
 
 @pytest.mark.parametrize(("word", "expected"), [(0, -58), (2**64 - 1, 58), (2**63, 0)])

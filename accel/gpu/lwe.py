@@ -1,0 +1,205 @@
+"""Products modulo 2^32 on a GPU (see ``kernels/lwe.cuh``), and databases that stay in its memory.
+
+Over PCIe a database arrives more slowly than a processor multiplies it by one vector: keep it resident. A
+vector or matrix of the other side travels with every call, and results come back; both are cleared from the
+GPU's memory afterwards, since the factor of a product may be a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accel.errors import BadParameter
+from accel.gpu import compile as gpu_compile
+from accel.gpu import device, launch, memory
+
+U32 = npt.NDArray[np.uint32]
+Database = npt.NDArray[Any]
+
+FILE = "lwe.cuh"
+BLOCK = 128  # LWE_BLOCK of the kernels
+PITCH = 64  # rows begin at multiples of it
+VECTOR_ROWS = 32  # of a block
+MATRIX_ROWS = 128
+PANEL = 16  # columns
+_BLOCKS_EACH = 16  # blocks per multiprocessor that even out its last round
+_STAGE_BYTES = 1 << 28  # of a database that goes up at a time: pinned memory is scarce
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DeviceDatabase:
+    """A database in the memory of a GPU: ``data`` is a CuPy matrix of bytes, rows by ``pitch``.
+
+    Made by `resident`. The memory is given back to CuPy's pool with the last reference.
+    """
+
+    data: Any
+    rows: int
+    columns: int
+    itemsize: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.rows, self.columns
+
+    @property
+    def pitch(self) -> int:
+        return int(self.data.shape[1])
+
+
+def resident(database: Any) -> DeviceDatabase:
+    """Copy a 2-D numpy or CuPy array of u8, u16 or u32 into the GPU's memory, rows aligned.
+
+    A C-contiguous CuPy array whose rows are a multiple of 64 bytes is taken as it is, without a copy: it must
+    not be changed afterwards. Raises BadParameter for another dtype or shape, DeviceOutOfMemory.
+    """
+    cupy = device.require()
+    if database.ndim != 2 or database.dtype not in (np.uint8, np.uint16, np.uint32):
+        raise BadParameter("the database must be a 2-D array of uint8, uint16 or uint32")
+    rows, columns = database.shape
+    itemsize = database.dtype.itemsize
+    width = columns * itemsize
+    pitch = -(-width // PITCH) * PITCH
+    with memory.translated():
+        if isinstance(database, cupy.ndarray):
+            database = cupy.ascontiguousarray(database)
+            if width == pitch and database.data.ptr % PITCH == 0:
+                return DeviceDatabase(database.view(cupy.uint8), rows, columns, itemsize)
+        data = cupy.zeros((rows, pitch), dtype=cupy.uint8)
+        step = max(_STAGE_BYTES // max(width, 1), 1)
+        for start in range(0, rows, step):
+            piece = database[start : start + step]
+            if isinstance(piece, np.ndarray):
+                piece = memory.upload(np.ascontiguousarray(piece))
+            data[start : start + step, :width] = piece.view(cupy.uint8)
+        return DeviceDatabase(data, rows, columns, itemsize)
+
+
+def matvec(database: Database | DeviceDatabase, vector: U32, offset: int) -> U32:
+    return _product(database, vector[:, None], offset, _Vector)[:, 0]
+
+
+def matmul(database: Database | DeviceDatabase, matrix: U32, offset: int) -> U32:
+    return _product(database, matrix, offset, _Vector if matrix.shape[1] == 1 else _Matrix)
+
+
+class _Vector:
+    """Digits of a vector on the GPU, and the product with them."""
+
+    def __init__(self, vector: Any, expansion: int, pitch: int) -> None:
+        groups = -(-pitch // 512)
+        self.digits = device.require().empty(groups * 512, dtype=np.uint32)
+        kernel = gpu_compile.kernel(FILE, "lwe_pack_vector")
+        length = np.uint64(vector.shape[0])
+        launch.launch(
+            kernel, self.digits.size, vector, length, np.uint32(expansion), np.uint64(groups), self.digits
+        )
+        self._groups = groups
+
+    def add(self, data: Any, output: Any) -> None:
+        row_blocks = -(-data.shape[0] // VECTOR_ROWS)
+        slices = _slices(row_blocks, self._groups)
+        launch.launch(
+            gpu_compile.kernel(FILE, "lwe_matvec"),
+            data.shape[0],
+            data,
+            np.uint64(data.shape[0]),
+            np.uint64(data.shape[1]),
+            self.digits,
+            np.uint32(slices),
+            output,
+            block=BLOCK,
+            grid=row_blocks * slices,
+        )
+
+
+class _Matrix:
+    """Digits of a matrix on the GPU, and the product with them."""
+
+    def __init__(self, matrix: Any, expansion: int, pitch: int) -> None:
+        rows, self._columns = matrix.shape
+        self._panels, self._chunks = -(-self._columns // PANEL), pitch // 64
+        self.digits = device.require().empty(self._panels * self._chunks * 1024, dtype=np.uint32)
+        launch.launch(
+            gpu_compile.kernel(FILE, "lwe_pack_matrix"),
+            self.digits.size,
+            matrix,
+            np.uint64(rows),
+            np.uint64(self._columns),
+            np.uint32(expansion),
+            np.uint64(self._chunks),
+            np.uint64(self._panels),
+            self.digits,
+        )
+
+    def add(self, data: Any, output: Any) -> None:
+        row_blocks = -(-data.shape[0] // MATRIX_ROWS)
+        slices = _slices(row_blocks * self._panels, self._chunks)
+        launch.launch(
+            gpu_compile.kernel(FILE, "lwe_matmul"),
+            data.shape[0],
+            data,
+            np.uint64(data.shape[0]),
+            np.uint64(data.shape[1]),
+            self.digits,
+            np.uint64(self._columns),
+            np.uint32(slices),
+            output,
+            block=BLOCK,
+            grid=row_blocks * slices * self._panels,
+        )
+
+
+def _slices(blocks: int, pieces: int) -> int:
+    """In how many parts to cut the depth so that a short database fills the GPU too."""
+    wanted = device.multiprocessors() * _BLOCKS_EACH
+    return max(1, min(-(-wanted // max(blocks, 1)), pieces))
+
+
+def _product(
+    database: Database | DeviceDatabase, matrix: U32, offset: int, kind: Callable[..., _Vector | _Matrix]
+) -> U32:
+    cupy = device.require()
+    rows, width = database.shape[0], matrix.shape[1]
+    result = np.zeros((rows, width), dtype=np.uint32)
+    if not rows or not width or not matrix.shape[0]:
+        return result
+    itemsize = database.itemsize
+    pitch = -(-database.shape[1] * itemsize // PITCH) * PITCH
+    with memory.translated(), memory.secrets_in() as secret:
+        factor = secret(memory.upload(np.ascontiguousarray(matrix), secret=True))
+        correction = secret(factor.sum(axis=0, dtype=np.uint32))
+        correction *= np.uint32(offset)
+        digits = kind(factor, itemsize, pitch)
+        secret(digits.digits)
+
+        def piece(first: int, last: int) -> memory.Finish:
+            if isinstance(database, DeviceDatabase):
+                data = database.data[first:last]
+            else:
+                data = resident(database[first:last]).data
+            # Rows not yet summed hold zeros; every warp adds what it has.
+            output = cupy.zeros((last - first, width), dtype=np.uint32)
+            digits.add(data, output)
+            output -= correction
+            return _delivery(output, result[first:last])
+
+        held = 0 if isinstance(database, DeviceDatabase) else pitch
+        memory.in_pieces(rows, held + 4 * width, piece)
+    return result
+
+
+def _delivery(output: Any, into: U32) -> memory.Finish:
+    """Brings the output to the host and clears it on the device."""
+    deliver = memory.download(output, into, secret=True)
+
+    def finish() -> None:
+        deliver()
+        memory.clear(output)
+
+    return finish
