@@ -141,6 +141,5 @@ def _at_first_call(module: str, name: str) -> Callable[..., LimbArray]:
 for _name, _op in OPERATIONS.items():
     _op.backend("reference")(_at_first_call("accel.reference.modular", _name))
     _op.backend("portable", needs="gmpy2")(_at_first_call("accel.cpu.modular_gmpy2", _name))
-    if _name not in ("multi_power", "product_by_group", "crt"):
-        _op.backend("avx2", needs="numba gmpy2")(_at_first_call("accel.cpu.modular_vector", f"avx2.{_name}"))
-        _op.backend("ifma", needs="numba gmpy2")(_at_first_call("accel.cpu.modular_vector", f"ifma.{_name}"))
+    _op.backend("avx2", needs="numba gmpy2")(_at_first_call("accel.cpu.modular_vector", f"avx2.{_name}"))
+    _op.backend("ifma", needs="numba gmpy2")(_at_first_call("accel.cpu.modular_vector", f"ifma.{_name}"))

@@ -24,7 +24,7 @@ STORE = 2  # matrix out <- x, reduced below the modulus
 MULTIPLY = 3  # target <- x y
 SQUARE = 4  # target <- x x
 SELECT = 5  # target <- slot x + digit of row y, of 2^window slots
-LOOKUP = 6  # target <- entry of table row y named by the digit of row y
+LOOKUP = 6  # target <- entry of table row x named by the digit of row y
 GATHER = 7  # target <- the row of ``rows`` that the index of row y names
 STORE_ROWS = 8  # rows of ``out_rows`` <- x, reduced below the modulus
 
@@ -99,25 +99,25 @@ def interpreter(lanes: int) -> Any:
 
     @njit(_SIGNATURE, nogil=True, cache=True)
     def run(
-        start,
-        stop,
-        program,
-        vectors,
-        a,
-        b,
-        out,
-        rows,
-        index,
-        out_rows,
-        digits,
-        digit_step,
-        window,
-        table,
-        memory,
-        n,
-        n0,
-        limbs,
-    ):
+        start: Any,
+        stop: Any,
+        program: Any,
+        vectors: Any,
+        a: Any,
+        b: Any,
+        out: Any,
+        rows: Any,
+        index: Any,
+        out_rows: Any,
+        digits: Any,
+        digit_step: Any,
+        window: Any,
+        table: Any,
+        memory: Any,
+        n: Any,
+        n0: Any,
+        limbs: Any,
+    ) -> None:
         inner = limbs * split
         number = inner * lanes  # words of a number in vectors
         slot = number * vectors
@@ -157,7 +157,7 @@ def interpreter(lanes: int) -> Any:
                         _call(
                             "lookup",
                             lanes,
-                            (memory, target, table, row * limbs * table_words, digits, digit, limbs),
+                            (memory, target, table, x * limbs * table_words, digits, digit, limbs),
                         )
                     elif operation == GATHER:
                         for k in range(lanes):

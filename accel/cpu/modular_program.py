@@ -79,15 +79,20 @@ def exponent_digits(exponents: list[int], bits: int, width: int, lanes: int) -> 
     return digits
 
 
-def little_digits(rows: npt.NDArray[np.uint8], bits: int, width: int) -> npt.NDArray[np.uint8]:
-    """Windows of little-endian byte rows, lowest first: uint8 of shape (windows, rows)."""
+def little_digits(rows: npt.NDArray[np.uint8], bits: int, width: int) -> npt.NDArray[np.int64]:
+    """Windows of up to 15 bits of little-endian byte rows, lowest first: (windows, rows)."""
     windows = -(-bits // width)
     if width == 8:
-        return rows.T[:windows]
-    unpacked = np.zeros((len(rows), windows * width), dtype=np.uint8)
-    unpacked[:, :bits] = np.unpackbits(rows, axis=1, bitorder="little")[:, :bits]
-    weights = np.left_shift(1, np.arange(width)).astype(np.uint8)
-    return (unpacked.reshape(len(rows), windows, width) @ weights).T
+        return rows.T[:windows].astype(np.int64)
+    # A window lies within three bytes from the byte where it begins.
+    padded = np.zeros((rows.shape[1] + 3, len(rows)), dtype=np.int64)
+    padded[: rows.shape[1]] = rows.T
+    digits = np.empty((windows, len(rows)), dtype=np.int64)
+    for window in range(windows):
+        byte, shift = divmod(window * width, 8)
+        words = padded[byte] | padded[byte + 1] << 8 | padded[byte + 2] << 16
+        digits[window] = words >> shift & (1 << min(width, bits - window * width)) - 1
+    return digits
 
 
 def _sliding_width(bits: int) -> int:

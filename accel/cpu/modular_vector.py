@@ -12,7 +12,7 @@ from typing import Any
 import gmpy2
 import numpy as np
 
-from accel.cpu import lanes_ir, modular_gmpy2, modular_kernel, threads
+from accel.cpu import lanes_ir, modular_gmpy2, modular_groups, modular_kernel, threads
 from accel.cpu.modular_kernel import (
     LOAD_A,
     LOAD_B,
@@ -22,7 +22,6 @@ from accel.cpu.modular_kernel import (
     STORE,
 )
 from accel.cpu.modular_program import (
-    ONE,
     Program,
     exponent_digits,
     little_digits,
@@ -31,8 +30,8 @@ from accel.cpu.modular_program import (
     windowed_power,
 )
 from accel.errors import NotInvertible
-from accel.limbs import LIMB_BITS, U64, LimbArray
-from accel.modular_backends import ByteRows, FixedBasePlan
+from accel.limbs import LIMB_BITS, LIMB_MASK, U64, LimbArray
+from accel.modular_backends import ByteRows, FixedBasePlan, Groups
 from accel.modulus import Modulus
 
 _BLOCK_BYTES = 1 << 16  # slots of a block: they should stay in the first-level cache
@@ -57,22 +56,22 @@ class VectorBackend:
         if len(b) == 1:
             return self._scaled(a, b.to_ints()[0], m)
         program: Program = [(LOAD_A, 0, 0, 0), (LOAD_B, 1, 0, 0), (MULTIPLY, 0, 0, 1), (STORE, 0, 0, 0)]
-        return self._run(program, 2, m, len(a), a=a, b=b)
+        return self.run(program, 2, m, len(a), a=a, b=b)
 
     def square(self, a: LimbArray, m: Modulus) -> LimbArray:
-        return self._run([(LOAD_A, 0, 0, 0), (SQUARE, 0, 0, 0), (STORE, 0, 0, 0)], 1, m, len(a), a=a)
+        return self.run([(LOAD_A, 0, 0, 0), (SQUARE, 0, 0, 0), (STORE, 0, 0, 0)], 1, m, len(a), a=a)
 
     def power(self, bases: LimbArray, exponents: int | Sequence[int], m: Modulus) -> LimbArray:
         if isinstance(exponents, int):
             program, slots = public_power(exponents)
-            return self._run(program, slots, m, len(bases), a=bases, constants=[m.one])
+            return self.run(program, slots, m, len(bases), a=bases, constants=[m.one])
         bits = max((e.bit_length() for e in exponents), default=0)
         if bits == 0:
             return self.power(bases, 0, m)
         width = window_width(bits)
         digits = exponent_digits(list(exponents), bits, width, self._whole(len(bases)))
         program, slots = windowed_power(len(digits), width)
-        return self._run(
+        return self.run(
             program, slots, m, len(bases), a=bases, constants=[m.one], digits=digits, window=width
         )
 
@@ -80,7 +79,7 @@ class VectorBackend:
         width = window_width(exponent_bits)
         digits = exponent_digits([exponent] * self.lanes, exponent_bits, width, self.lanes)
         program, slots = windowed_power(len(digits), width)
-        return self._run(
+        return self.run(
             program,
             slots,
             m,
@@ -93,18 +92,16 @@ class VectorBackend:
         )
 
     def fixed_base_power(self, plan: FixedBasePlan, exponents: ByteRows) -> LimbArray:
-        width = lanes_ir.window_bits(self.lanes)
-        table = plan.table(self.name, lambda: self._fixed_base_table(plan, width))
+        width = self.window_bits
+        table = plan.table(self.name, lambda: self._fixed_base_table(plan))
         windows = -(-plan.exponent_bits // width)
         digits = np.zeros((windows, self._whole(len(exponents))), dtype=np.uint8)
         digits[:, : len(exponents)] = little_digits(exponents[:, ::-1], plan.exponent_bits, width)
         program: Program = [(LOOKUP, 0, 0, 0)]
         for row in range(1, windows):
-            program += [(LOOKUP, 1, 0, row), (MULTIPLY, 0, 0, 1)]
+            program += [(LOOKUP, 1, row, row), (MULTIPLY, 0, 0, 1)]
         program.append((STORE, 0, 0, 0))
-        return self._run(
-            program, 2, plan.m, len(exponents), digits=digits, table=table, block_bytes=_TABLE_BLOCK_BYTES
-        )
+        return self.run(program, 2, plan.m, len(exponents), digits=digits, table=table, streams=True)
 
     def inverse(self, values: LimbArray, m: Modulus) -> LimbArray:
         """A tree of products, one inversion at its root, and the way back down."""
@@ -130,13 +127,36 @@ class VectorBackend:
         parts = [self.multiply(below, right, m).limbs, self.multiply(below, left, m).limbs]
         return np.concatenate([*parts, inverses[:, half:]], axis=1)
 
+    def crt(
+        self, residues_p: LimbArray, residues_q: LimbArray, p: Modulus, q: Modulus, pq: Modulus
+    ) -> LimbArray:
+        """Garner's x_p + p ((x_q - x_p) p^-1 mod q), p being the smaller, so that x_p is a residue of q."""
+        if p.value > q.value:
+            return self.crt(residues_q, residues_p, q, p, pq)
+        # Products with p^-1 R and p R of plain numbers are plain.
+        p_inverse = q.to_montgomery(pow(p.value, -1, q.value))
+        terms = [self._scaled(_widened(x, q), p_inverse, q) for x in (residues_q, residues_p)]
+        quotient = _widened(_difference(*terms, q), pq)
+        return _sum(self._scaled(quotient, pq.to_montgomery(p.value), pq), _widened(residues_p, pq))
+
+    def multi_power(self, bases: LimbArray, exponents: Sequence[Sequence[int]], m: Modulus) -> LimbArray:
+        return modular_groups.multi_power(self, bases, exponents, m)
+
+    def product_by_group(self, values: LimbArray, groups: Groups, count: int, m: Modulus) -> LimbArray:
+        return modular_groups.product_by_group(self, values, groups, count, m)
+
     # Running programs.
+
+    @property
+    def window_bits(self) -> int:
+        """The width of the digits that `LOOKUP` reads."""
+        return lanes_ir.window_bits(self.lanes)
 
     def _scaled(self, values: LimbArray, factor: int, m: Modulus) -> LimbArray:
         program: Program = [(LOAD_A, 0, 0, 0), (MULTIPLY, 0, 0, -1), (STORE, 0, 0, 0)]
-        return self._run(program, 1, m, len(values), a=values, constants=[factor])
+        return self.run(program, 1, m, len(values), a=values, constants=[factor])
 
-    def _run(
+    def run(
         self,
         program: Program,
         slots: int,
@@ -153,9 +173,9 @@ class VectorBackend:
         digits_shared: bool = False,
         window: int = 0,
         table: U64 | None = None,
-        block_bytes: int = _BLOCK_BYTES,
+        streams: bool = False,
     ) -> LimbArray:
-        """Run a program over ``count`` lanes and give what it stored."""
+        """Run a program over ``count`` lanes and give what it stored; ``streams`` where it reads a table."""
         prepared = m.prepared(self.name, lambda: _Prepared(m, self.lanes))
         number = len(prepared.n) * self.lanes
         run = modular_kernel.interpreter(self.lanes)
@@ -167,7 +187,8 @@ class VectorBackend:
             [prepared.spread(value) for value in reversed(constants)] or [np.empty(0, dtype=np.uint64)]
         )
         share = -(-count // (self.lanes * threads.count()))
-        vectors = max(1, min(32, share, block_bytes // (8 * number * slots)))
+        block_bytes = _TABLE_BLOCK_BYTES if streams else _BLOCK_BYTES
+        vectors = max(1, min(64, share, block_bytes // (8 * number * slots)))
 
         def work(start: int, stop: int) -> None:
             memory = _aligned(slots * vectors * number + len(fixed) + 2 * number)
@@ -201,25 +222,26 @@ class VectorBackend:
         """Lanes of whole vectors for ``count`` numbers."""
         return -(-count // self.lanes) * self.lanes
 
-    def _fixed_base_table(self, plan: FixedBasePlan, width: int) -> U64:
-        """Words (window, limb, digit): base^(digit 2^(width window)) in Montgomery form."""
+    def _fixed_base_table(self, plan: FixedBasePlan) -> U64:
         m = plan.m
-        windows = -(-plan.exponent_bits // width)
-        squares, value = [], plan.base
-        for _ in range(windows * width):
-            squares.append(m.to_montgomery(value))
-            value = value * value % m.value
-        entries = np.empty((m.limbs, windows, 1 << width), dtype=np.uint64)
-        entries[:, :, :1] = m.array([m.one]).limbs[:, :, None]
-        for bit in range(width):
+        modulus, value = gmpy2.mpz(m.value), gmpy2.mpz(plan.base)
+        starts = []
+        for _ in range(-(-plan.exponent_bits // self.window_bits)):
+            starts.append(m.to_montgomery(int(value)))
+            value = gmpy2.powmod(value, 1 << self.window_bits, modulus)
+        return self.digit_table(m.array(starts), m)
+
+    def digit_table(self, bases: LimbArray, m: Modulus) -> U64:
+        """Words (base, limb, digit): the powers of each base that `LOOKUP` reads."""
+        entries = np.empty((m.limbs, len(bases), 1 << self.window_bits), dtype=np.uint64)
+        entries[:, :, 0] = m.array([m.one]).limbs
+        step = bases
+        for bit in range(self.window_bits):
             known = 1 << bit
-            steps = np.repeat(m.array(squares[bit::width]).limbs[:, :, None], known, axis=2)
-            products = self.multiply(
-                LimbArray(entries[:, :, :known].reshape(m.limbs, -1)),
-                LimbArray(steps.reshape(m.limbs, -1)),
-                m,
-            )
-            entries[:, :, known : 2 * known] = products.limbs.reshape(m.limbs, windows, known)
+            lower = LimbArray(entries[:, :, :known].reshape(m.limbs, -1))
+            upper = self.multiply(lower, LimbArray(np.repeat(step.limbs, known, axis=1)), m)
+            entries[:, :, known : 2 * known] = upper.limbs.reshape(m.limbs, -1, known)
+            step = self.square(step, m)
         return np.ascontiguousarray(entries.transpose(1, 0, 2)).reshape(-1)
 
 
@@ -248,6 +270,35 @@ def _lane_rows(values: LimbArray | None, none: U64) -> U64:
         return none
     limbs = values.limbs
     return limbs if limbs.strides[1] == limbs.itemsize else np.ascontiguousarray(limbs)
+
+
+def _widened(values: LimbArray, m: Modulus) -> LimbArray:
+    limbs = np.zeros((m.limbs, len(values)), dtype=np.uint64)
+    limbs[: values.limb_count] = values.limbs
+    return LimbArray(limbs)
+
+
+def _difference(a: LimbArray, b: LimbArray, m: Modulus) -> LimbArray:
+    """a - b modulo m."""
+    below = np.zeros(len(a), dtype=np.int64)
+    limbs = np.empty_like(a.limbs)
+    for j in range(m.limbs):
+        below += a.limbs[j].astype(np.int64) - b.limbs[j].astype(np.int64)
+        limbs[j] = below & LIMB_MASK
+        below >>= LIMB_BITS
+    # Where it fell below zero, ``below`` is -1, all bits set.
+    return _sum(LimbArray(limbs), LimbArray(m.limb_values[:, None] & below.astype(np.uint64)))
+
+
+def _sum(a: LimbArray, b: LimbArray) -> LimbArray:
+    """a + b without the carry out of the last limb."""
+    carry = np.zeros(len(a), dtype=np.uint64)
+    limbs = np.empty_like(a.limbs)
+    for j in range(a.limb_count):
+        carry += a.limbs[j] + b.limbs[j]
+        limbs[j] = carry & np.uint64(LIMB_MASK)
+        carry >>= np.uint64(LIMB_BITS)
+    return LimbArray(limbs)
 
 
 def _aligned(words: int) -> U64:

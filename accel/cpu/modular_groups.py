@@ -1,0 +1,207 @@
+"""Products of many numbers into few, by the vector kernels: by group, and as simultaneous powers.
+
+Numbers are first laid one after the other in memory, so that every lane can follow its own list of them.
+
+Simultaneous powers take the cheaper of two ways. Few rows over many bases: the bases of equal digit are
+multiplied together, window by window, and the products of the digits are combined (Pippenger 1976; Bernstein,
+Doumen, Lange, Oosterwijk 2012 call it the bucket method). Many rows over few bases: each base gets a table of
+its powers, and all windows share their squarings (Straus 1964).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from accel.cpu.modular_kernel import GATHER, LOAD_A, LOOKUP, MULTIPLY, SQUARE, STORE, STORE_ROWS
+from accel.cpu.modular_program import ONE, Program, little_digits
+from accel.limbs import U64, LimbArray
+from accel.modular_backends import Groups
+from accel.modulus import Modulus
+
+if TYPE_CHECKING:
+    from accel.cpu.modular_vector import VectorBackend
+
+Integers = npt.NDArray[np.int64]
+
+_PIECES = (2, 3, 4, 6, 8, 12, 16, 24, 32)
+_TERMS_AT_ONCE = 1 << 23  # terms of simultaneous powers whose indices are held in memory together
+
+
+def product_by_group(
+    backend: VectorBackend, values: LimbArray, groups: Groups, count: int, m: Modulus
+) -> LimbArray:
+    items = np.arange(len(values), dtype=np.int64)
+    products = _products(backend, _as_rows(backend, values, m), items, groups, count, m)
+    return LimbArray(np.ascontiguousarray(products[:-1].T))
+
+
+def multi_power(
+    backend: VectorBackend, bases: LimbArray, exponents: Sequence[Sequence[int]], m: Modulus
+) -> LimbArray:
+    bits = max((e.bit_length() for row in exponents for e in row), default=0)
+    if bits == 0:
+        return m.array([m.one] * len(exponents))
+    cost, width = min((_bucket_cost(w, bits, len(bases), len(exponents)), w) for w in range(1, 13))
+    if _table_cost(backend.window_bits, bits, len(bases), len(exponents)) < cost:
+        return _by_tables(backend, bases, exponents, bits, m)
+    rows_at_once = max(1, _TERMS_AT_ONCE // (len(bases) * -(-bits // width)))
+    numbers = _as_rows(backend, bases, m)
+    parts = [
+        _by_buckets(backend, numbers, exponents[start : start + rows_at_once], bits, width, m).limbs
+        for start in range(0, len(exponents), rows_at_once)
+    ]
+    return LimbArray(np.concatenate(parts, axis=1))
+
+
+def _products(
+    backend: VectorBackend, numbers: U64, items: Integers, groups: Integers, count: int, m: Modulus
+) -> U64:
+    """Rows of ``count`` products and a last row of 1: that of numbers[items[i]] over groups[i] == g.
+
+    The last of ``numbers`` is 1. Round by round, groups are cut into pieces and each lane multiplies one.
+    """
+    result = np.repeat(numbers[-1:], count + 1, axis=0)
+    items = items[np.argsort(groups, kind="stable")]
+    sizes = np.bincount(groups, minlength=count)
+    names = np.flatnonzero(sizes)
+    sizes = sizes[names]
+    while True:
+        starts = np.cumsum(sizes) - sizes
+        single = sizes == 1
+        result[names[single]] = numbers[items[starts[single]]]
+        items = items[np.repeat(~single, sizes)]
+        names, sizes = names[~single], sizes[~single]
+        if not names.size:
+            return result
+        piece = _piece_length(sizes, backend.lanes)
+        index, sizes = _cut(items, sizes, piece, len(numbers) - 1, backend.lanes)
+        program: Program = [(GATHER, 0, 0, 0)]
+        for step in range(1, piece):
+            program += [(GATHER, 1, 0, step), (MULTIPLY, 0, 0, 1)]
+        program.append((STORE_ROWS, 0, 0, 0))
+        numbers = _run_to_rows(backend, program, 2, m, int(sizes.sum()), numbers, index)
+        items = np.arange(len(numbers) - 1)
+
+
+def _cut(items: Integers, sizes: Integers, piece: int, padding: int, lanes: int) -> tuple[Integers, Integers]:
+    """The items of each piece, (piece, pieces up to whole vectors), and how many pieces each group has."""
+    pieces = -(-sizes // piece)
+    count = int(pieces.sum())
+    ends = np.repeat(np.cumsum(sizes), pieces)
+    rank = np.arange(count) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    at = np.repeat(np.cumsum(sizes) - sizes, pieces) + rank * piece + np.arange(piece)[:, None]
+    index = np.full((piece, -(-count // lanes) * lanes), padding, dtype=np.int64)
+    index[:, :count] = np.where(at < ends, items[np.minimum(at, len(items) - 1)], padding)
+    return index, pieces
+
+
+def _piece_length(sizes: Integers, lanes: int) -> int:
+    def cost(piece: int) -> float:
+        pieces = -(-sizes // piece)
+        vectors = -(-int(pieces.sum()) // lanes)
+        return vectors * lanes * (piece - 1 + 0.3) + float((pieces - 1).sum())
+
+    return min(_PIECES, key=cost)
+
+
+def _bucket_cost(width: int, bits: int, bases: int, rows: int) -> float:
+    windows = -(-bits // width)
+    return windows * rows * (bases + 2 * (1 << width)) + bits * rows
+
+
+def _table_cost(width: int, bits: int, bases: int, rows: int) -> float:
+    # Vectors of rows: a few rows cost as much as eight.
+    return bases * (1 << width) + -(-rows // 8) * 8 * (1.15 * bases * -(-bits // width) + bits)
+
+
+def _by_buckets(
+    backend: VectorBackend,
+    numbers: U64,
+    exponents: Sequence[Sequence[int]],
+    bits: int,
+    width: int,
+    m: Modulus,
+) -> LimbArray:
+    rows, bases = len(exponents), len(numbers) - 1
+    digits = _digits(exponents, bits, width)
+    windows, buckets = len(digits), 1 << width
+    window, row, base = np.nonzero(digits.reshape(windows, rows, bases))
+    lane = row * windows + window
+    groups = lane * buckets + digits.reshape(windows, rows, bases)[window, row, base]
+    products = _products(backend, numbers, base, groups, rows * windows * buckets, m)
+
+    # Running products from the highest digit down: each bucket is multiplied in as often as its digit says.
+    lanes = np.arange(rows * windows)
+    index = lanes * buckets + np.arange(buckets - 1, 0, -1)[:, None]
+    program: Program = [(GATHER, 0, 0, 0), (MULTIPLY, 1, 0, ONE)]
+    for step in range(1, buckets - 1):
+        program += [(GATHER, 2, 0, step), (MULTIPLY, 0, 0, 2), (MULTIPLY, 1, 1, 0)]
+    program.append((STORE_ROWS, 0, 1, 0))
+    by_window = _run_to_rows(backend, program, 3, m, len(lanes), products, _whole(index, backend.lanes))
+
+    index = np.arange(rows) * windows + np.arange(windows - 1, -1, -1)[:, None]
+    program = [(GATHER, 0, 0, 0)]
+    for step in range(1, windows):
+        program += [(SQUARE, 0, 0, 0)] * width + [(GATHER, 1, 0, step), (MULTIPLY, 0, 0, 1)]
+    program.append((STORE, 0, 0, 0))
+    return backend.run(program, 2, m, rows, rows=by_window, index=_whole(index, backend.lanes))
+
+
+def _by_tables(
+    backend: VectorBackend, bases: LimbArray, exponents: Sequence[Sequence[int]], bits: int, m: Modulus
+) -> LimbArray:
+    width, rows = backend.window_bits, len(exponents)
+    # Digit rows by window, then base; lanes are rows of exponents.
+    windows = _digits(exponents, bits, width).reshape(-1, rows, len(bases)).transpose(0, 2, 1)
+    digits = _whole(windows.reshape(-1, rows).astype(np.uint8), backend.lanes)
+    program: Program = []
+    for window in reversed(range(len(windows))):
+        if program:
+            program += [(SQUARE, 0, 0, 0)] * width
+        for base in range(len(bases)):
+            found = 1 if program else 0
+            program.append((LOOKUP, found, base, window * len(bases) + base))
+            if found:
+                program.append((MULTIPLY, 0, 0, 1))
+    program.append((STORE, 0, 0, 0))
+    return backend.run(program, 2, m, rows, digits=digits, table=backend.digit_table(bases, m), streams=True)
+
+
+def _digits(exponents: Sequence[Sequence[int]], bits: int, width: int) -> npt.NDArray[np.int64]:
+    """Windows of all exponents, lowest first: (windows, rows times bases)."""
+    size = -(-bits // 8)
+    data = b"".join(e.to_bytes(size, "little") for row in exponents for e in row)
+    return little_digits(np.frombuffer(data, dtype=np.uint8).reshape(-1, size), bits, width)
+
+
+def _as_rows(backend: VectorBackend, values: LimbArray, m: Modulus) -> U64:
+    """The numbers one after the other, and a 1 at the end."""
+    program: Program = [(LOAD_A, 0, 0, 0), (STORE_ROWS, 0, 0, 0)]
+    out = _with_one(len(values), m)
+    backend.run(program, 1, m, len(values), a=values, out_rows=out)
+    return out
+
+
+def _run_to_rows(
+    backend: VectorBackend, program: Program, slots: int, m: Modulus, count: int, rows: U64, index: Integers
+) -> U64:
+    out = _with_one(count, m)
+    backend.run(program, slots, m, count, constants=[m.one], rows=rows, index=index, out_rows=out)
+    return out
+
+
+def _with_one(count: int, m: Modulus) -> U64:
+    out = np.empty((count + 1, m.limbs), dtype=np.uint64)
+    out[count] = m.array([m.one]).limbs[:, 0]
+    return out
+
+
+def _whole(lanes: npt.NDArray[np.generic], width: int) -> npt.NDArray[np.generic]:
+    """Zeros added on the right up to whole vectors, contiguous."""
+    padded = np.zeros((lanes.shape[0], -(-lanes.shape[1] // width) * width), dtype=lanes.dtype)
+    padded[:, : lanes.shape[1]] = lanes
+    return padded
