@@ -163,6 +163,11 @@ def clear(array: Any) -> None:
         array.data.memset_async(0, array.nbytes)
 
 
+def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
+    """Device memory of unknown content, from the pool of the current stream."""
+    return device.require().empty(shape, dtype)
+
+
 def upload(array: npt.NDArray[Any], *, secret: bool = False) -> Any:
     """A copy on the device, by way of pinned memory, in the order of the current stream.
 

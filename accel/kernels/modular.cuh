@@ -149,3 +149,10 @@ KERNEL(fixed_base, THREADS, 2)
     }
 }
 HOST_THREADS(fixed_base)
+
+// to_(to_at i) = from_(from_at i); either list may be missing.
+KERNEL(move, THREADS, 1)(const u32 *from, const u32 *from_at, u32 *to, const u32 *to_at, u64 count) {
+    for (u64 i = grid_index(); i < count; i += grid_size())
+        copy(to + tile_offset(to_at ? to_at[i] : i), chosen(from, from_at, i));
+}
+HOST_THREADS(move)

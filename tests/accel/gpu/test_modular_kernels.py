@@ -141,7 +141,8 @@ def test_fixed_base_from_tables(bits: int, window: int, digit_count: int, last_e
     host.run(
         built(bits), "fixed_base", 1, 64,
         np.ascontiguousarray(host.limbs(table, words(bits)).T), np.uint32(window), digits,
-        np.uint32(digit_count), np.uint64(count), tiles.tiled(lasts if last_each else lasts[:1], words(bits)), np.uint32(last_each),
+        np.uint32(digit_count), np.uint64(count),
+        tiles.tiled(lasts if last_each else lasts[:1], words(bits)), np.uint32(last_each),
         tiles.modulus(n, words(bits)), np.zeros(2 * 64 * words(bits), np.uint32), r, np.uint64(count),
     )  # fmt: skip
     expected = [pow(base, e, n) * last % n for e, last in zip(exponents, lasts, strict=True)]
