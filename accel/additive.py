@@ -23,7 +23,7 @@ DEFAULT_BOUND = (1 << 127) - 1
 
 
 # The paths of `accel.modular`, and what they need.
-CPU_PATHS = (("portable", "gmpy2"),)
+CPU_PATHS = (("portable", "gmpy2"), ("avx2", "numba"), ("ifma", "numba"))
 
 ByteRows = npt.NDArray[np.uint8]
 

@@ -23,6 +23,8 @@ LIMB_MASK = (1 << LIMB_BITS) - 1
 
 U64 = npt.NDArray[np.uint64]
 
+_BLOCK = 256  # numbers converted at a time: what a transposition touches stays in the cache
+
 
 def limb_count(bits: int) -> int:
     """Limbs that hold a number of ``bits`` bits."""
@@ -109,27 +111,38 @@ class LimbArray:
 
     @classmethod
     def _from_little_endian(cls, data: bytes, width: int, limbs: int) -> LimbArray:
-        # Every limb begins at bit 52 j: read 8 bytes from its first byte, shift by 0 or 4 bits, mask.
-        count = len(data) // width
-        padded = np.zeros((count, (limbs * LIMB_BITS + 7) // 8 + 8), dtype=np.uint8)
-        padded[:, :width] = np.frombuffer(data, dtype=np.uint8).reshape(count, width)[:, : padded.shape[1]]
-        output = np.empty((limbs, count), dtype=np.uint64)
-        for j in range(limbs):
-            byte, shift = divmod(LIMB_BITS * j, 8)
-            words = np.ascontiguousarray(padded[:, byte : byte + 8]).view("<u8")[:, 0]
-            output[j] = (words >> np.uint64(shift)) & np.uint64(LIMB_MASK)
+        # Two limbs are 13 bytes: bits 0-51 begin at byte 0, bits 52-103 at byte 6 and are shifted by 4.
+        rows = np.frombuffer(data, dtype=np.uint8).reshape(-1, width)
+        pairs = -(-limbs // 2)
+        output = np.empty((limbs, len(rows)), dtype=np.uint64)
+        for start in range(0, len(rows), _BLOCK):
+            block = rows[start : start + _BLOCK, : 13 * pairs]
+            padded = np.zeros((len(block), 13 * pairs), dtype=np.uint8)
+            padded[:, : block.shape[1]] = block
+            in_pairs = padded.reshape(len(block), pairs, 13)
+            words = np.zeros((len(block), pairs, 2, 8), dtype=np.uint8)
+            words[:, :, 0, :7] = in_pairs[:, :, :7]
+            words[:, :, 1, :7] = in_pairs[:, :, 6:]
+            matrix = words.view("<u8").reshape(len(block), 2 * pairs)
+            matrix[:, 0::2] &= np.uint64(LIMB_MASK)
+            matrix[:, 1::2] >>= np.uint64(4)
+            output[:, start : start + _BLOCK] = matrix.T[:limbs]
         return cls(output)
 
     def _to_little_endian(self) -> tuple[bytes, int]:
         count, limbs = len(self), self.limb_count
-        width = -(-limbs * LIMB_BITS // 8)
-        output = np.zeros((count, width + 8), dtype=np.uint8)
-        for j in range(limbs):
-            byte, shift = divmod(LIMB_BITS * j, 8)
-            words = (self.limbs[j] << np.uint64(shift)).astype("<u8")
-            # Two limbs meet in one byte: the low half is there already, so add instead of overwriting.
-            output[:, byte : byte + 8] |= words.view(np.uint8).reshape(count, 8)
-        return output[:, :width].tobytes(), width
+        pairs = -(-limbs // 2)
+        output = np.zeros((count, pairs, 13), dtype=np.uint8)
+        for start in range(0, count, _BLOCK):
+            block = output[start : start + _BLOCK]
+            matrix = np.zeros((len(block), 2 * pairs), dtype="<u8")
+            matrix[:, :limbs] = self.limbs[:, start : start + _BLOCK].T
+            matrix[:, 1::2] <<= np.uint64(4)
+            words = matrix.view(np.uint8).reshape(len(block), pairs, 2, 8)
+            block[:, :, :7] = words[:, :, 0, :7]
+            # The two limbs of a pair meet in byte 6.
+            block[:, :, 6:] |= words[:, :, 1, :7]
+        return output.tobytes(), 13 * pairs
 
 
 def concatenate(arrays: Sequence[LimbArray]) -> LimbArray:
