@@ -22,6 +22,8 @@ from accel.randomness import Rng, draw
 DEFAULT_BOUND = (1 << 127) - 1
 
 
+GPU_BATCH = 8192  # fewer threads than that leave a large GPU idle
+
 # The paths of `accel.modular`, and what they need.
 CPU_PATHS = (("portable", "gmpy2"), ("avx2", "numba"), ("ifma", "numba"))
 

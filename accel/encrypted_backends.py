@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from accel import modular, samples
-from accel.additive import CPU_PATHS
+from accel.additive import CPU_PATHS, GPU_BATCH
 from accel.limbs import LimbArray
 from accel.modular import Modulus
 from accel.registry import Op
@@ -53,3 +53,5 @@ MULTIPLY: Op[[LimbArray, int | Sequence[int], Modulus], LimbArray] = Op(
 for _name, _needs in (("reference", ""), *CPU_PATHS):
     ADD.backend(_name, needs=_needs)(partial(modular.multiply, backend=_name))
     MULTIPLY.backend(_name, needs=_needs)(partial(_multiply, backend=_name))
+ADD.backend("gpu", needs="cupy", min_batch=GPU_BATCH)(partial(modular.multiply, backend="gpu"))
+MULTIPLY.backend("gpu", needs="cupy", min_batch=GPU_BATCH)(partial(_multiply, backend="gpu"))

@@ -23,6 +23,7 @@ ByteRows = npt.NDArray[np.uint8]
 Groups = npt.NDArray[np.int64]
 
 _SAMPLE_BITS = 2048
+_GPU_BATCH = 8192  # fewer threads than that leave a large GPU idle
 
 
 class FixedBasePlan:
@@ -143,3 +144,4 @@ for _name, _op in OPERATIONS.items():
     _op.backend("portable", needs="gmpy2")(_at_first_call("accel.cpu.modular_gmpy2", _name))
     _op.backend("avx2", needs="numba gmpy2")(_at_first_call("accel.cpu.modular_vector", f"avx2.{_name}"))
     _op.backend("ifma", needs="numba gmpy2")(_at_first_call("accel.cpu.modular_vector", f"ifma.{_name}"))
+    _op.backend("gpu", needs="cupy", min_batch=_GPU_BATCH)(_at_first_call("accel.gpu.modular", _name))

@@ -15,7 +15,7 @@ import gmpy2
 import numpy as np
 
 from accel import modular, samples, selftest
-from accel.additive import CPU_PATHS, ByteRows, row_ints
+from accel.additive import CPU_PATHS, GPU_BATCH, ByteRows, row_ints
 from accel.limbs import LimbArray
 from accel.modular import FixedBase, Modulus
 from accel.reference import paillier as _reference
@@ -178,3 +178,24 @@ for _name, _needs in CPU_PATHS:
     ENCRYPT.backend(_name, needs=_needs)(partial(_encrypt, backend=_name))
     RERANDOMIZE.backend(_name, needs=_needs)(partial(_rerandomize, backend=_name))
     DECRYPT.backend(_name, needs=_needs)(partial(_decrypt, backend=_name))
+
+
+@ENCRYPT.backend("gpu", needs="cupy", min_batch=GPU_BATCH)
+def _gpu_encrypt(n: int, residues: Sequence[int], exponents: ByteRows) -> LimbArray:
+    from accel.gpu import paillier
+
+    return paillier.encrypt(n, residues, exponents)
+
+
+@RERANDOMIZE.backend("gpu", needs="cupy", min_batch=GPU_BATCH)
+def _gpu_rerandomize(n: int, ciphertexts: LimbArray, exponents: ByteRows) -> LimbArray:
+    from accel.gpu import paillier
+
+    return paillier.rerandomize(n, ciphertexts, exponents)
+
+
+@DECRYPT.backend("gpu", needs="cupy", min_batch=GPU_BATCH)
+def _gpu_decrypt(p: int, q: int, ciphertexts: LimbArray) -> list[int]:
+    from accel.gpu import paillier
+
+    return paillier.decrypt(p, q, ciphertexts)
