@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from accel import selftest
 from accel.cpu import curve25519 as _cpu
 from accel.errors import BadEncoding, BadParameter, InvalidPoint
+from accel.gpu import curve25519 as _gpu
 from accel.randomness import Rng, draw, system_rng
 from accel.reference import curve25519 as _reference
 from accel.registry import Op
@@ -27,10 +28,12 @@ SUITE = b"curve25519_XMD:SHA-512_ELL2_RO_"
 HASH_TO_CURVE: Op[[Sequence[bytes], bytes], bytes] = Op("curve25519.hash_to_curve")
 HASH_TO_CURVE.backend("reference")(_reference.hash_to_curve)
 HASH_TO_CURVE.backend("portable", needs="gmpy2")(_cpu.hash_to_curve)
+HASH_TO_CURVE.backend("gpu", needs="cupy", min_batch=4096)(_gpu.hash_to_curve)
 
 SCALAR_MULT: Op[[bytes, bytes], bytes] = Op("curve25519.scalar_mult")
 SCALAR_MULT.backend("reference")(_reference.scalar_mult_many)
 SCALAR_MULT.backend("portable", needs="cryptography")(_cpu.scalar_mult_many)
+SCALAR_MULT.backend("gpu", needs="cupy", min_batch=4096)(_gpu.scalar_mult_many)
 
 
 def random_scalar(rng: Rng = system_rng) -> bytes:

@@ -8,7 +8,7 @@
 struct Field25519 {
     typedef U256 Element;
 
-    FUNCTION_MEMBER U256 add(const U256 &a, const U256 &b) {
+    FIELD_FUNCTION U256 add(const U256 &a, const U256 &b) {
         U256 r;
         u32 carry = add8(r.v, a.v, b.v);
         carry = add_words(r.v, 38 * carry, 0);
@@ -16,7 +16,7 @@ struct Field25519 {
         return r;
     }
 
-    FUNCTION_MEMBER U256 sub(const U256 &a, const U256 &b) {
+    FIELD_FUNCTION U256 sub(const U256 &a, const U256 &b) {
         U256 r;
         u32 borrow = sub8(r.v, a.v, b.v);
         borrow = sub_words(r.v, 38 & borrow, 0);
@@ -25,7 +25,7 @@ struct Field25519 {
     }
 
     // 2^256 = 38: fold the upper half of a product onto the lower one.
-    FUNCTION_MEMBER U256 fold(const u32 *t) {
+    FIELD_FUNCTION U256 fold(const u32 *t) {
         u32 odd[8] = {0, 0, 0, 0, 0, 0, 0, 0};
         U256 r;
         UNROLL for (int i = 0; i < 8; i++) r.v[i] = t[i];
@@ -40,19 +40,20 @@ struct Field25519 {
         return r;
     }
 
-    FUNCTION_MEMBER U256 mul(const U256 &a, const U256 &b) {
+    FIELD_FUNCTION U256 mul(const U256 &a, const U256 &b) {
         u32 t[16];
         product16(t, a.v, b.v);
         return fold(t);
     }
 
-    FUNCTION_MEMBER U256 sqr(const U256 &a) {
+    FIELD_FUNCTION U256 sqr(const U256 &a) {
         u32 t[16];
         square16(t, a.v);
         return fold(t);
     }
 
-    FUNCTION_MEMBER U256 mul_small(const U256 &a, u32 b) {
+    // b below 2^26.
+    FIELD_FUNCTION U256 mul_small(const U256 &a, u32 b) {
         u32 odd[8] = {0, 0, 0, 0, 0, 0, 0, 0};
         U256 r = small256(0);
         u32 top = mac_row<4>(r.v, a.v, b);
@@ -61,22 +62,18 @@ struct Field25519 {
         r.v[1] = add_cc(r.v[1], odd[0], cc);
         UNROLL for (int i = 2; i < 8; i++) r.v[i] = addc_cc(r.v[i], odd[i - 1], cc);
         top = addc(top, odd[7], cc);
-        u64 back = (u64)top * 38;
-        u32 carry = add_words(r.v, (u32)back, (u32)(back >> 32));
-        // After a carry the rest is below 38 * 2^32: two limbs take the last 38.
-        u64 low = ((u64)r.v[1] << 32 | r.v[0]) + 38 * carry;
-        r.v[0] = (u32)low;
-        r.v[1] = (u32)(low >> 32);
+        u32 carry = add_words(r.v, 38 * top, 0);
+        r.v[0] += 38 * carry;
         return r;
     }
 
-    FUNCTION_MEMBER U256 modulus() {
+    FUNCTION U256 modulus() {
         U256 p = {{0xffffffed, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x7fffffff}};
         return p;
     }
 
     // The residue below p: a is below 2 p + 38, so p goes at most twice.
-    FUNCTION_MEMBER U256 reduce(const U256 &a) {
+    FIELD_FUNCTION U256 reduce(const U256 &a) {
         U256 p = modulus(), r = a;
         UNROLL for (int i = 0; i < 2; i++) {
             U256 less;
@@ -86,16 +83,16 @@ struct Field25519 {
         return r;
     }
 
-    FUNCTION_MEMBER u32 is_zero(const U256 &a) { return zero_mask(reduce(a)); }
-    FUNCTION_MEMBER u32 equal(const U256 &a, const U256 &b) { return is_zero(sub(a, b)); }
+    FUNCTION u32 is_zero(const U256 &a) { return zero_mask(reduce(a)); }
+    FUNCTION u32 equal(const U256 &a, const U256 &b) { return is_zero(sub(a, b)); }
 
-    FUNCTION_MEMBER U256 sqr_times(U256 a, int count) {
+    FIELD_FUNCTION U256 sqr_times(U256 a, int count) {
         ROLLED for (int i = 0; i < count; i++) a = sqr(a);
         return a;
     }
 
     // a^(2^250 - 1) and a^11: the common part of the exponents below.
-    FUNCTION_MEMBER U256 power_2_250_less_1(const U256 &a, U256 &a11) {
+    FUNCTION U256 power_2_250_less_1(const U256 &a, U256 &a11) {
         U256 a2 = sqr(a);
         U256 a9 = mul(sqr_times(a2, 2), a);
         a11 = mul(a9, a2);
@@ -110,13 +107,13 @@ struct Field25519 {
     }
 
     // a^(p - 2): the inverse, and 0 for 0. p - 2 = 2^255 - 21.
-    OUTLINED_MEMBER U256 invert(U256 a) {
+    OUTLINED U256 invert(U256 a) {
         U256 a11, x250 = power_2_250_less_1(a, a11);
         return mul(sqr_times(x250, 5), a11);
     }
 
     // a^((p - 5) / 8) with (p - 5) / 8 = 2^252 - 3: the core of a square root.
-    OUTLINED_MEMBER U256 power_root(U256 a) {
+    OUTLINED U256 power_root(U256 a) {
         U256 a11, x250 = power_2_250_less_1(a, a11);
         return mul(sqr_times(x250, 2), a);
     }

@@ -7,7 +7,16 @@
 #include "carry.cuh"
 #include "platform.cuh"
 
-struct U256 {
+// Inline on the GPU, where a call costs its registers; a call on the host, where g++ would take minutes.
+#if defined(ON_GPU)
+#define FIELD_FUNCTION FUNCTION
+#define MEMBER __device__ __forceinline__
+#else
+#define FIELD_FUNCTION OUTLINED
+#define MEMBER inline
+#endif
+
+struct alignas(16) U256 {
     u32 v[8];
 };
 
@@ -55,7 +64,7 @@ FUNCTION u32 mac_row(u32 *acc, const u32 *a, u32 b) {
 }
 
 // t[0 .. 16) = a b: 64 wide multiplications, about 22 additions.
-FUNCTION void product16(u32 *t, const u32 *a, const u32 *b) {
+FIELD_FUNCTION void product16(u32 *t, const u32 *a, const u32 *b) {
     u32 even[16], odd[16];
     UNROLL for (int i = 0; i < 16; i++) even[i] = odd[i] = 0;
     UNROLL for (int i = 0; i < 8; i += 2) {
@@ -75,7 +84,7 @@ FUNCTION void product16(u32 *t, const u32 *a, const u32 *b) {
 }
 
 // t[0 .. 16) = a^2: 36 wide multiplications.
-FUNCTION void square16(u32 *t, const u32 *a) {
+FIELD_FUNCTION void square16(u32 *t, const u32 *a) {
     u32 even[16], odd[16];
     UNROLL for (int i = 0; i < 16; i++) even[i] = odd[i] = 0;
     mac_row<4>(odd, a + 1, a[0]);

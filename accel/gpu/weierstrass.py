@@ -1,0 +1,209 @@
+"""Batches on SM2 and secp256k1 on the GPU, with the arguments and results of `accel.weierstrass_backends`.
+
+Secret scalars, and the Jacobian coordinates that belong to them, are cleared from the device's memory. Their
+kernels take the same operations and the same memory banks whatever the scalars; the others are for public
+data.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from accel.gpu import compile as gpu_compile
+from accel.gpu import memory
+from accel.gpu.base_table import base_table
+from accel.gpu.launch import launch, resident
+from accel.reference.weierstrass import SM2, Curve, Flags, Rows, ints, rows_of_ints
+
+BASE_BLOCK = 256  # threads of a block of `base_multiples`, fixed in the kernel
+JACOBIAN_BYTES = 96 + 32  # and a product for the shared inversion
+
+
+def multiply_base(curve: Curve, scalars: Rows) -> Rows:
+    rows = np.empty((len(scalars), 64), np.uint8)
+
+    def start(first: int, last: int) -> memory.Finish:
+        with memory.secrets_in() as secret:
+            points = secret(_base_multiples(curve, secret(memory.upload(scalars[first:last], secret=True))))
+            affine, _ = _to_affine(curve, points, secret)
+            return memory.download(affine, rows[first:last])
+
+    memory.in_pieces(len(scalars), 97 + JACOBIAN_BYTES, start)
+    return rows
+
+
+def multiply(curve: Curve, points: Rows, scalars: Rows) -> Rows:
+    batch = max(len(points), len(scalars))
+    rows = np.empty((batch, 64), np.uint8)
+    kernel = _kernel(curve, "point_multiples")
+
+    def start(first: int, last: int) -> memory.Finish:
+        count = np.uint64(last - first)
+        with memory.secrets_in() as secret:
+            bases, base_stride = _operand(points, first, last)
+            k, stride = _operand(scalars, first, last, secret=True)
+            sums = secret(_jacobian(last - first))
+            launch(kernel, last - first, bases, base_stride, secret(k), stride, sums, count)
+            affine, _ = _to_affine(curve, sums, secret)
+            return memory.download(affine, rows[first:last])
+
+    memory.in_pieces(batch, 161 + JACOBIAN_BYTES, start)
+    return rows
+
+
+def multiply_add(curve: Curve, u1: Rows, points: Rows, u2: Rows) -> tuple[Rows, Flags]:
+    rows, infinite = np.empty((len(u1), 64), np.uint8), np.empty(len(u1), np.uint8)
+    kernel = _kernel(curve, "sums")
+
+    def start(first: int, last: int) -> memory.Finish:
+        bases, stride = _operand(points, first, last)
+        left, right = memory.upload(u1[first:last]), memory.upload(u2[first:last])
+        sums = _jacobian(last - first)
+        launch(kernel, last - first, _table(curve), left, bases, stride, right, sums, np.uint64(last - first))
+        affine, flags = _to_affine(curve, sums, lambda array: array)
+        return _both(memory.download(affine, rows[first:last]), memory.download(flags, infinite[first:last]))
+
+    memory.in_pieces(len(u1), 193 + JACOBIAN_BYTES, start)
+    return rows, infinite.astype(np.bool_)
+
+
+def on_curve(curve: Curve, points: Rows) -> Flags:
+    found = np.empty(len(points), np.uint8)
+    kernel = _kernel(curve, "on_curve")
+
+    def start(first: int, last: int) -> memory.Finish:
+        given, flags = memory.upload(points[first:last]), memory.empty((last - first,), np.uint8)
+        launch(kernel, last - first, given, flags, np.uint64(last - first))
+        return memory.download(flags, found[first:last])
+
+    memory.in_pieces(len(points), 65, start)
+    return found.astype(np.bool_)
+
+
+def decompress(curve: Curve, xs: Rows, parities: Rows) -> tuple[Rows, Flags]:
+    rows, found = np.empty((len(xs), 64), np.uint8), np.empty(len(xs), np.uint8)
+    kernel = _kernel(curve, "decompress")
+
+    def start(first: int, last: int) -> memory.Finish:
+        given, parity = memory.upload(xs[first:last]), memory.upload(parities[first:last])
+        points, flags = memory.empty((last - first, 64), np.uint8), memory.empty((last - first,), np.uint8)
+        launch(kernel, last - first, given, parity, points, flags, np.uint64(last - first))
+        return _both(memory.download(points, rows[first:last]), memory.download(flags, found[first:last]))
+
+    memory.in_pieces(len(xs), 98, start)
+    return rows, found.astype(np.bool_)
+
+
+def sign_digests(d: Rows, digests: Rows, nonces: Rows) -> tuple[Rows, Flags]:
+    """SM2: nonce points, then the signatures over one inversion for sixteen."""
+    rows, served = np.empty((len(digests), 64), np.uint8), np.empty(len(digests), np.uint8)
+    kernel = _kernel(SM2, "sm2_sign")
+    (key,) = ints(d.reshape(1, 32))
+    # One inversion a batch, in plain integers: a batch has one key, and its timing is one sample.
+    inverse = rows_of_ints([pow(1 + key, -1, SM2.n) * 2**256 % SM2.n])
+
+    def start(first: int, last: int) -> memory.Finish:
+        count = last - first
+        with memory.secrets_in() as secret:
+            k = secret(memory.upload(nonces[first:last], secret=True))
+            points = secret(_base_multiples(SM2, k))
+            products = secret(memory.empty((count, 8), np.uint32))
+            factor = secret(memory.upload(inverse, secret=True))
+            hashed = memory.upload(digests[first:last])
+            signed, flags = memory.empty((count, 64), np.uint8), memory.empty((count,), np.uint8)
+            launch(
+                kernel,
+                _groups(count),
+                points,
+                products,
+                hashed,
+                k,
+                factor,
+                signed,
+                flags,
+                np.uint64(count),
+            )
+            return _both(
+                memory.download(signed, rows[first:last]), memory.download(flags, served[first:last])
+            )
+
+    memory.in_pieces(len(digests), 129 + JACOBIAN_BYTES, start)
+    memory.clear(inverse)
+    return rows, served.astype(np.bool_)
+
+
+def verify_digests(points: Rows, digests: Rows, signatures: Rows) -> Flags:
+    right = np.empty(len(digests), np.uint8)
+    kernel = _kernel(SM2, "sm2_verify")
+
+    def start(first: int, last: int) -> memory.Finish:
+        keys, stride = _operand(points, first, last)
+        hashed, signed = memory.upload(digests[first:last]), memory.upload(signatures[first:last])
+        flags = memory.empty((last - first,), np.uint8)
+        launch(
+            kernel, last - first, _table(SM2), keys, stride, hashed, signed, flags, np.uint64(last - first)
+        )
+        return memory.download(flags, right[first:last])
+
+    memory.in_pieces(len(digests), 161, start)
+    return right.astype(np.bool_)
+
+
+def _kernel(curve: Curve, name: str) -> Any:
+    if curve == SM2:
+        return gpu_compile.kernel("sm2.cuh", name, CURVE=1)
+    return gpu_compile.kernel("weierstrass.cuh", name, CURVE=2)
+
+
+def _table(curve: Curve) -> Any:
+    return memory.upload(base_table(curve))  # 88 KB: not worth keeping on the device, nor a lock
+
+
+def _operand(rows: Rows, first: int, last: int, *, secret: bool = False) -> tuple[Any, np.uint64]:
+    """The rows of a piece and the bytes between them; one row serves all."""
+    if len(rows) == 1:
+        return memory.upload(rows, secret=secret), np.uint64(0)
+    return memory.upload(rows[first:last], secret=secret), np.uint64(rows.shape[1])
+
+
+def _jacobian(count: int) -> Any:
+    return memory.empty((3, count, 8), np.uint32)
+
+
+def _groups(count: int) -> int:
+    """Threads of the kernels that share an inversion between sixteen points."""
+    return -(-count // 16)
+
+
+def _base_multiples(curve: Curve, scalars: Any) -> Any:
+    count = len(scalars)
+    points = _jacobian(count)
+    launch(
+        _kernel(curve, "base_multiples"),
+        count,
+        _table(curve),
+        scalars,
+        points,
+        np.uint64(count),
+        block=BASE_BLOCK,
+        grid=resident(2, count, block=BASE_BLOCK),
+    )
+    return points
+
+
+def _to_affine(curve: Curve, points: Any, keep: Any) -> tuple[Any, Any]:
+    count = points.shape[1]
+    products = keep(memory.empty((count, 8), np.uint32))
+    rows, infinite = memory.empty((count, 64), np.uint8), memory.empty((count,), np.uint8)
+    launch(_kernel(curve, "to_affine"), _groups(count), points, products, rows, infinite, np.uint64(count))
+    return rows, infinite
+
+
+def _both(one: memory.Finish, other: memory.Finish) -> memory.Finish:
+    def finish() -> None:
+        one()
+        other()
+
+    return finish

@@ -1,0 +1,117 @@
+// Batches on SM2 (CURVE=1) and secp256k1 (CURVE=2): one thread a point, rows of big-endian bytes.
+//
+// Scalars of `base_multiples` and `point_multiples` are secret: fixed sequences of operations, every table entry
+// read or a read without bank conflicts. Everything in `sums`, `verify`, `on_curve` and `decompress` is public.
+// A `stride` is the bytes from one row to the next, 0 for one row that serves all.
+#pragma once
+#include "base_multiples.cuh"
+#include "multiples.cuh"
+
+static constexpr u64 INVERTED_TOGETHER = 16;
+
+FUNCTION void store_jacobian(U256 *points, u64 count, u64 i, const Jacobian &p) {
+    points[i] = p.x;
+    points[count + i] = p.y;
+    points[2 * count + i] = p.z;
+}
+
+KERNEL(point_multiples, 128, 4)(const u8 *bases, u64 base_stride, const u8 *scalars, u64 scalar_stride,
+                               U256 *points, u64 count) {
+    for (u64 i = grid_index(); i < count; i += grid_size()) {
+        Jacobian table[POINT_ENTRIES];
+        odd_multiples(table, load_point(bases + base_stride * i));
+        U256 k = load_big(scalars + scalar_stride * i);
+        store_jacobian(points, count, i, multiply_point<true>(table, k));
+    }
+}
+HOST_THREADS(point_multiples)
+
+// u1 G + u2 P for public numbers below the order, 0 included.
+FUNCTION Jacobian public_sum(const U256 *table, const U256 &u1, const Affine &base, const U256 &u2) {
+    Jacobian multiples[POINT_ENTRIES];
+    odd_multiples(multiples, base);
+    return add_base_public(multiply_point<false>(multiples, u2), table, u1);
+}
+
+KERNEL(sums, 128, 4)(const U256 *table, const u8 *u1, const u8 *bases, u64 base_stride, const u8 *u2, U256 *points,
+                    u64 count) {
+    for (u64 i = grid_index(); i < count; i += grid_size()) {
+        Affine base = load_point(bases + base_stride * i);
+        store_jacobian(points, count, i, public_sum(table, load_big(u1 + 32 * i), base, load_big(u2 + 32 * i)));
+    }
+}
+HOST_THREADS(sums)
+
+// Montgomery's trick: one inversion for the z of 16 points. `each` gets the index, 1 / z or 0, and x, y.
+// The members of a group lie a grid apart, so that neighbouring threads read neighbouring numbers.
+template <class Each>
+FUNCTION void divide_by_z(const U256 *points, U256 *products, u64 count, const Each &each) {
+    u64 apart = (count + INVERTED_TOGETHER - 1) / INVERTED_TOGETHER;
+    for (u64 g = grid_index(); g < apart; g += grid_size()) {
+        U256 product = Field::one();
+        ROLLED for (u64 i = g; i < count; i += apart) {
+            U256 z = points[2 * count + i];
+            z = select256(Field::is_zero(z), z, Field::one());
+            products[i] = product;
+            product = Field::mul(product, z);
+        }
+        product = Field::invert(product);
+        u64 members = (count - g + apart - 1) / apart;
+        ROLLED for (u64 m = members; m-- > 0;) {
+            u64 i = g + m * apart;
+            U256 z = points[2 * count + i];
+            u32 infinite = Field::is_zero(z);
+            z = select256(infinite, z, Field::one());
+            U256 inverse = Field::mul(product, products[i]);
+            product = Field::mul(product, z);
+            each(i, select256(infinite, inverse, small256(0)), points[i], points[count + i]);
+        }
+    }
+}
+
+struct StoreAffine {
+    u8 *rows, *infinite;
+    // Infinity, with an inverse of 0, becomes a row of zeros.
+    MEMBER void operator()(u64 i, const U256 &inverse, const U256 &x, const U256 &y) const {
+        U256 square = Field::sqr(inverse);
+        store_big(rows + 64 * i, Field::from_field(Field::mul(x, square)));
+        store_big(rows + 64 * i + 32, Field::from_field(Field::mul(y, Field::mul(square, inverse))));
+        infinite[i] = Field::is_zero(inverse) & 1;
+    }
+};
+
+KERNEL(to_affine, 128, 4)(const U256 *points, U256 *products, u8 *rows, u8 *infinite, u64 count) {
+    StoreAffine store = {rows, infinite};
+    divide_by_z(points, products, count, store);
+}
+HOST_THREADS(to_affine)
+
+// Is (x, y), canonical or not, a point: y^2 = x^3 + a x + b?
+KERNEL(on_curve, 128, 4)(const u8 *rows, u8 *found, u64 count) {
+    for (u64 i = grid_index(); i < count; i += grid_size()) {
+        U256 x = load_big(rows + 64 * i), y = load_big(rows + 64 * i + 32);
+        u32 canonical = Field::is_canonical(x) & Field::is_canonical(y);
+        y = Field::to_field(select256(canonical, small256(0), y));
+        x = Field::to_field(select256(canonical, small256(0), x));
+        found[i] = canonical & Field::is_zero(Field::sub(Field::sqr(y), curve_equation(x))) & 1;
+    }
+}
+HOST_THREADS(on_curve)
+
+// The points of these x and parities of y; a row of zeros where there is none.
+KERNEL(decompress, 128, 4)(const u8 *xs, const u8 *parities, u8 *rows, u8 *found, u64 count) {
+    for (u64 i = grid_index(); i < count; i += grid_size()) {
+        U256 given = load_big(xs + 32 * i), zero = small256(0);
+        u32 canonical = Field::is_canonical(given);
+        U256 x = Field::to_field(select256(canonical, zero, given));
+        U256 square = curve_equation(x), y = Field::square_root(square);
+        u32 good = canonical & Field::is_zero(Field::sub(Field::sqr(y), square));
+        U256 plain = Field::from_field(y);
+        u32 other = 0u - ((plain.v[0] ^ parities[i]) & 1);
+        plain = Field::from_field(negate_if(other, y));
+        store_big(rows + 64 * i, select256(good, zero, given));
+        store_big(rows + 64 * i + 32, select256(good, zero, plain));
+        found[i] = good & 1;
+    }
+}
+HOST_THREADS(decompress)
