@@ -11,6 +11,7 @@ import numpy as np
 
 from accel import selftest
 from accel.cpu import weierstrass as _portable
+from accel.gpu import weierstrass as _gpu
 from accel.reference import sm2 as _sm2
 from accel.reference import sswu as _sswu
 from accel.reference import weierstrass as _reference
@@ -78,6 +79,15 @@ DECOMPRESS.backend("portable", needs="gmpy2")(_portable.decompress)
 MAP_TO_CURVE.backend("portable", needs="gmpy2")(_portable.map_to_curve)
 SIGN_DIGESTS.backend("portable", needs="gmpy2")(_portable.sign_digests)
 VERIFY_DIGESTS.backend("portable", needs="gmpy2")(_portable.verify_digests)
+
+# A launch and the copies take a millisecond or two: fewer rows are done on the processor by then.
+MULTIPLY_BASE.backend("gpu", needs="cupy", min_batch=4096)(_gpu.multiply_base)
+MULTIPLY.backend("gpu", needs="cupy", min_batch=1024)(_gpu.multiply)
+MULTIPLY_ADD.backend("gpu", needs="cupy", min_batch=1024)(_gpu.multiply_add)
+ON_CURVE.backend("gpu", needs="cupy", min_batch=65536)(_gpu.on_curve)
+DECOMPRESS.backend("gpu", needs="cupy", min_batch=4096)(_gpu.decompress)
+SIGN_DIGESTS.backend("gpu", needs="cupy", min_batch=4096)(_gpu.sign_digests)
+VERIFY_DIGESTS.backend("gpu", needs="cupy", min_batch=1024)(_gpu.verify_digests)
 
 
 def _cases(kind: str, curve: Curve, *names: str) -> list[Rows]:
