@@ -10,38 +10,70 @@ from typing import Any
 
 from llvmlite import ir
 
-from accel.cpu.ir import I8, I64, broadcast, call, splat
+from accel.cpu.ir import I8, I32, I64, broadcast, call, splat
 from accel.cpu.montgomery_ir import Emitter, Ifma
 
 Value = Any
 
 
 def load_lanes(module: Any, name: str, machine: Any) -> Any:
-    """Define ``name(r, matrix, stride, limbs)``: lanes from a limb matrix, rows ``stride`` words apart."""
-    number, word = machine.vector.as_pointer(), I64.as_pointer()
-    e = _Lanes(module, name, machine, [number, word, I64, I64])
-    r, matrix, stride, limbs = e.function.args
+    """Define ``name(r, matrix, stride, limbs, vectors)``: consecutive lanes of a limb matrix.
 
-    def row(j: Value, state: list[Value]) -> list[Value]:
-        b = e.builder
+    Its rows are ``stride`` words apart. Row by row, because the processor fetches ahead along a row.
+    """
+    number, word = machine.vector.as_pointer(), I64.as_pointer()
+    e = _Lanes(module, name, machine, [number, word, I64, I64, I64])
+    r, matrix, stride, limbs, vectors = e.function.args
+    b = e.builder
+    step = e.own_limbs(limbs)
+
+    def row(j: Value, _: list[Value]) -> list[Value]:
         source = b.bitcast(b.gep(matrix, [b.mul(j, stride)]), number)
-        e.split(r, j, e.load(source, I64(0)))
+
+        def vector(v: Value, _: list[Value]) -> list[Value]:
+            e.split(b.gep(r, [b.mul(v, step)]), j, e.load(source, v))
+            return []
+
+        e.loop(I64(0), vectors, 1, [], vector)
         return []
 
     e.loop(I64(0), limbs, 1, [], row)
-    e.builder.ret_void()
+    b.ret_void()
     return e.function
 
 
 def store_lanes(module: Any, name: str, machine: Any) -> Any:
-    """Define ``name(a, n, q, matrix, stride, limbs)``: a, below 2 n, less n unless it is below; as a matrix.
+    """Define ``name(a, matrix, stride, limbs, vectors)``, the converse of `load_lanes`."""
+    number, word = machine.vector.as_pointer(), I64.as_pointer()
+    e = _Lanes(module, name, machine, [number, word, I64, I64, I64])
+    a, matrix, stride, limbs, vectors = e.function.args
+    b = e.builder
+    step = e.own_limbs(limbs)
 
-    ``limbs`` counts outer limbs, n has the machine's own, q is scratch for a number.
+    def row(j: Value, _: list[Value]) -> list[Value]:
+        target = b.bitcast(b.gep(matrix, [b.mul(j, stride)]), number)
+
+        def vector(v: Value, _: list[Value]) -> list[Value]:
+            e.store(e.joined(b.gep(a, [b.mul(v, step)]), j), target, v)
+            return []
+
+        e.loop(I64(0), vectors, 1, [], vector)
+        return []
+
+    e.loop(I64(0), limbs, 1, [], row)
+    b.ret_void()
+    return e.function
+
+
+def reduce(module: Any, name: str, machine: Any) -> Any:
+    """Define ``name(r, a, n, q, limbs)``: r is a, below 2 n, less n unless it is below; r may be a.
+
+    Limbs are the machine's, q is scratch for a number.
     """
     number, word = machine.vector.as_pointer(), I64.as_pointer()
-    e = _Lanes(module, name, machine, [number, word, number, word, I64, I64])
+    e = _Lanes(module, name, machine, [number, number, word, number, I64])
+    r, a, n, q, limbs = e.function.args
     b = e.builder
-    a, n, q, matrix, stride, limbs = e.function.args
     sign = splat(e.kind, 63)
 
     def subtract(j: Value, state: list[Value]) -> list[Value]:
@@ -49,16 +81,61 @@ def store_lanes(module: Any, name: str, machine: Any) -> Any:
         e.store(b.and_(difference, e.mask), q, j)
         return [b.lshr(difference, sign)]
 
-    inner = limbs if machine is Ifma else b.add(limbs, limbs)
-    _, (borrow,) = e.loop(I64(0), inner, 1, [e.zero], subtract)
+    _, (borrow,) = e.loop(I64(0), limbs, 1, [e.zero], subtract)
     below = b.icmp_unsigned("!=", borrow, e.zero)
 
-    def row(j: Value, state: list[Value]) -> list[Value]:
-        target = b.bitcast(b.gep(matrix, [b.mul(j, stride)]), number)
-        e.store(b.select(below, e.joined(a, j), e.joined(q, j)), target, I64(0))
+    def keep(j: Value, _: list[Value]) -> list[Value]:
+        e.store(b.select(below, e.load(a, j), e.load(q, j)), r, j)
         return []
 
-    e.loop(I64(0), limbs, 1, [], row)
+    e.loop(I64(0), limbs, 1, [], keep)
+    b.ret_void()
+    return e.function
+
+
+def gather(module: Any, name: str, machine: Any) -> Any:
+    """Define ``name(r, rows, index, words, limbs)``: lane k gets the number at ``rows + index[k] words``.
+
+    ``words`` is a multiple of the lanes and at least ``limbs``: a number is read in whole vectors.
+    """
+    number, word = machine.vector.as_pointer(), I64.as_pointer()
+    e = _Lanes(module, name, machine, [number, word, word, I64, I64])
+    r, rows, index, words, limbs = e.function.args
+    b, lanes = e.builder, e.kind.count
+    sources = [b.gep(rows, [b.mul(b.load(b.gep(index, [I64(k)])), words)]) for k in range(lanes)]
+
+    def tile(j: Value, _: list[Value]) -> list[Value]:
+        loaded = [e.load(b.bitcast(b.gep(source, [j]), number), I64(0)) for source in sources]
+        for w, value in enumerate(e.transposed(loaded)):
+            e.split(r, b.add(j, I64(w)), value)
+        return []
+
+    whole, _ = e.loop(I64(0), limbs, lanes, [], tile)
+    with b.if_then(b.icmp_signed("<", whole, limbs)):
+        loaded = [e.load(b.bitcast(b.gep(source, [whole]), number), I64(0)) for source in sources]
+        for w, value in enumerate(e.transposed(loaded)):
+            with b.if_then(b.icmp_signed("<", b.add(whole, I64(w)), limbs)):
+                e.split(r, b.add(whole, I64(w)), value)
+    b.ret_void()
+    return e.function
+
+
+def scatter(module: Any, name: str, machine: Any) -> Any:
+    """Define ``name(a, rows, words)``: lane k becomes the number at ``rows + k words``."""
+    number, word = machine.vector.as_pointer(), I64.as_pointer()
+    e = _Lanes(module, name, machine, [number, word, I64])
+    a, rows, words = e.function.args
+    b, lanes = e.builder, e.kind.count
+
+    def tile(j: Value, _: list[Value]) -> list[Value]:
+        # Beyond the number lies other memory of the kernel: what is read there fills the row and is not used.
+        loaded = [e.joined(a, b.add(j, I64(w))) for w in range(lanes)]
+        for k, value in enumerate(e.transposed(loaded)):
+            target = b.gep(rows, [b.add(b.mul(I64(k), words), j)])
+            e.store(value, b.bitcast(target, number), I64(0))
+        return []
+
+    e.loop(I64(0), words, lanes, [], tile)
     b.ret_void()
     return e.function
 
@@ -160,6 +237,28 @@ def window_bits(lanes: int) -> int:
 
 
 class _Lanes(Emitter):
+    def own_limbs(self, limbs: Value) -> Value:
+        """Limbs of the machine for so many outer limbs."""
+        return limbs if self.machine is Ifma else self.builder.add(limbs, limbs)
+
+    def transposed(self, rows: list[Value]) -> list[Value]:
+        """As many vectors as there are lanes: lane k of vector w becomes lane w of vector k."""
+        lanes = self.kind.count
+        distance = 1
+        while distance < lanes:
+            following = list(rows)
+            for w in range(lanes):
+                if not w & distance:
+                    low, high = rows[w], rows[w + distance]
+                    first = [k if not k & distance else lanes + k - distance for k in range(lanes)]
+                    second = [k + distance if not k & distance else lanes + k for k in range(lanes)]
+                    for at, order in ((w, first), (w + distance, second)):
+                        mask = ir.Constant(ir.VectorType(I32, lanes), order)
+                        following[at] = self.builder.shuffle_vector(low, high, mask)
+            rows = following
+            distance *= 2
+        return rows
+
     def split(self, base: Value, j: Value, value: Value) -> None:
         """Store outer limb j of a number as limbs of the machine."""
         b = self.builder

@@ -11,7 +11,7 @@ its powers, and all windows share their squarings (Straus 1964).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from accel.cpu.modular_vector import VectorBackend
 
 Integers = npt.NDArray[np.int64]
+Entry = TypeVar("Entry", np.int64, np.uint8)
 
 _PIECES = (2, 3, 4, 6, 8, 12, 16, 24, 32)
 _TERMS_AT_ONCE = 1 << 23  # terms of simultaneous powers whose indices are held in memory together
@@ -36,7 +37,7 @@ def product_by_group(
 ) -> LimbArray:
     items = np.arange(len(values), dtype=np.int64)
     products = _products(backend, _as_rows(backend, values, m), items, groups, count, m)
-    return LimbArray(np.ascontiguousarray(products[:-1].T))
+    return LimbArray(np.ascontiguousarray(products[:-1, : m.limbs].T))
 
 
 def multi_power(
@@ -84,7 +85,7 @@ def _products(
             program += [(GATHER, 1, 0, step), (MULTIPLY, 0, 0, 1)]
         program.append((STORE_ROWS, 0, 0, 0))
         numbers = _run_to_rows(backend, program, 2, m, int(sizes.sum()), numbers, index)
-        items = np.arange(len(numbers) - 1)
+        items = np.arange(int(sizes.sum()))
 
 
 def _cut(items: Integers, sizes: Integers, piece: int, padding: int, lanes: int) -> tuple[Integers, Integers]:
@@ -126,7 +127,7 @@ def _by_buckets(
     width: int,
     m: Modulus,
 ) -> LimbArray:
-    rows, bases = len(exponents), len(numbers) - 1
+    rows, bases = len(exponents), len(exponents[0])
     digits = _digits(exponents, bits, width)
     windows, buckets = len(digits), 1 << width
     window, row, base = np.nonzero(digits.reshape(windows, rows, bases))
@@ -179,9 +180,9 @@ def _digits(exponents: Sequence[Sequence[int]], bits: int, width: int) -> npt.ND
 
 
 def _as_rows(backend: VectorBackend, values: LimbArray, m: Modulus) -> U64:
-    """The numbers one after the other, and a 1 at the end."""
+    """The numbers one after the other in whole vectors; a 1 comes last."""
     program: Program = [(LOAD_A, 0, 0, 0), (STORE_ROWS, 0, 0, 0)]
-    out = _with_one(len(values), m)
+    out = _rows(backend, len(values), m)
     backend.run(program, 1, m, len(values), a=values, out_rows=out)
     return out
 
@@ -189,18 +190,20 @@ def _as_rows(backend: VectorBackend, values: LimbArray, m: Modulus) -> U64:
 def _run_to_rows(
     backend: VectorBackend, program: Program, slots: int, m: Modulus, count: int, rows: U64, index: Integers
 ) -> U64:
-    out = _with_one(count, m)
+    out = _rows(backend, count, m)
     backend.run(program, slots, m, count, constants=[m.one], rows=rows, index=index, out_rows=out)
     return out
 
 
-def _with_one(count: int, m: Modulus) -> U64:
-    out = np.empty((count + 1, m.limbs), dtype=np.uint64)
-    out[count] = m.array([m.one]).limbs[:, 0]
+def _rows(backend: VectorBackend, count: int, m: Modulus) -> U64:
+    lanes = backend.lanes
+    out = np.empty((-(-count // lanes) * lanes + 1, -(-m.limbs // lanes) * lanes), dtype=np.uint64)
+    out[-1] = 0
+    out[-1, : m.limbs] = m.array([m.one]).limbs[:, 0]
     return out
 
 
-def _whole(lanes: npt.NDArray[np.generic], width: int) -> npt.NDArray[np.generic]:
+def _whole(lanes: npt.NDArray[Entry], width: int) -> npt.NDArray[Entry]:
     """Zeros added on the right up to whole vectors, contiguous."""
     padded = np.zeros((lanes.shape[0], -(-lanes.shape[1] // width) * width), dtype=lanes.dtype)
     padded[:, : lanes.shape[1]] = lanes

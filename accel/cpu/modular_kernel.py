@@ -20,13 +20,13 @@ from accel.cpu.ir import I64
 
 LOAD_A = 0  # target <- lanes of matrix a
 LOAD_B = 1  # target <- lanes of matrix b
-STORE = 2  # matrix out <- x, reduced below the modulus
+STORE = 2  # matrix out <- target <- x, reduced below the modulus
 MULTIPLY = 3  # target <- x y
 SQUARE = 4  # target <- x x
 SELECT = 5  # target <- slot x + digit of row y, of 2^window slots
 LOOKUP = 6  # target <- entry of table row x named by the digit of row y
 GATHER = 7  # target <- the row of ``rows`` that the index of row y names
-STORE_ROWS = 8  # rows of ``out_rows`` <- x, reduced below the modulus
+STORE_ROWS = 8  # rows of ``out_rows`` <- target <- x, reduced below the modulus
 
 _MACHINES = {8: montgomery_ir.Ifma, 4: montgomery_ir.Avx2}
 _DEFINITIONS = {
@@ -34,6 +34,9 @@ _DEFINITIONS = {
     "square": montgomery_ir.square,
     "load_lanes": lanes_ir.load_lanes,
     "store_lanes": lanes_ir.store_lanes,
+    "reduce": lanes_ir.reduce,
+    "gather": lanes_ir.gather,
+    "scatter": lanes_ir.scatter,
     "select": lanes_ir.select,
     "lookup": lanes_ir.lookup,
 }
@@ -77,9 +80,11 @@ _SIGNATURE = types.void(
     _MATRIX,  # a
     _MATRIX,  # b
     types.Array(_U64, 2, "C"),  # out
-    types.Array(_U64, 2, "C", readonly=True),  # rows: numbers one after the other, for GATHER
+    types.Array(
+        _U64, 2, "C", readonly=True
+    ),  # rows: numbers one after the other, in whole vectors, for GATHER
     types.Array(_INT, 2, "C", readonly=True),  # index: (steps, lanes up to whole vectors)
-    types.Array(_U64, 2, "C"),  # out_rows
+    types.Array(_U64, 2, "C"),  # out_rows: as many as there are lanes in whole vectors
     types.Array(types.uint8, 2, "C", readonly=True),  # digits: (rows, lanes up to whole vectors)
     _INT,  # digit_step: 1, or 0 where all lanes share the first digits of each row
     _INT,  # window: bits of a digit of SELECT
@@ -124,16 +129,46 @@ def interpreter(lanes: int) -> Any:
         edge = memory.size - number
         q = edge - number
         for block in range(start, stop, vectors * lanes):
+            whole = min(vectors, (stop - block) // lanes)
+            left = (
+                min(vectors * lanes, stop - block) - whole * lanes
+            )  # lanes of a last vector that is not whole
+            used = whole + (left > 0)
+            ragged = whole * number
             for step in range(program.shape[0]):
-                operation = program[step, 0]
-                for v in range(min(vectors, (stop - block + lanes - 1) // lanes)):
+                operation, target = program[step, 0], program[step, 1] * slot
+                x, row = program[step, 2], program[step, 3]
+                here, here_step = (x * slot, number) if x >= 0 else (q + x * number, 0)
+                there, there_step = (row * slot, number) if row >= 0 else (q + row * number, 0)
+                if operation <= LOAD_B:
+                    matrix = a if operation == LOAD_A else b
+                    stride = matrix.strides[0] // 8
+                    _call("load_lanes", lanes, (memory, target, matrix, block, stride, limbs, whole))
+                    if left:
+                        for j in range(limbs):
+                            for k in range(lanes):
+                                memory[edge + j * lanes + k] = (
+                                    matrix[j, block + whole * lanes + k] if k < left else 0
+                                )
+                        _call("load_lanes", lanes, (memory, target + ragged, memory, edge, lanes, limbs, 1))
+                    continue
+                if operation == STORE:
+                    for v in range(used):
+                        at = target + v * number
+                        _call(
+                            "reduce",
+                            lanes,
+                            (memory, at, memory, here + v * here_step, n, 0, memory, q, inner),
+                        )
+                    _call("store_lanes", lanes, (memory, target, out, block, out.shape[1], limbs, whole))
+                    if left:
+                        _call("store_lanes", lanes, (memory, target + ragged, memory, edge, lanes, limbs, 1))
+                        for j in range(limbs):
+                            for k in range(left):
+                                out[j, block + whole * lanes + k] = memory[edge + j * lanes + k]
+                    continue
+                for v in range(used):
                     lane = block + v * lanes
-                    present = min(lanes, stop - lane)
-                    target = program[step, 1] * slot + v * number
-                    x = program[step, 2]
-                    row = program[step, 3]
-                    here = x * slot + v * number if x >= 0 else q + x * number
-                    there = row * slot + v * number if row >= 0 else q + row * number
                     digit = row * digits.shape[1] + lane * digit_step
                     if operation == MULTIPLY:
                         _call(
@@ -148,55 +183,24 @@ def interpreter(lanes: int) -> Any:
                             (memory, target, memory, here, memory, here, n, 0, n0, memory, q, inner),
                         )
                     elif operation == SELECT:
+                        entry = slot // lanes
                         _call(
                             "select",
                             lanes,
-                            (memory, target, memory, here, slot // lanes, 1 << window, digits, digit, inner),
+                            (memory, target, memory, here, entry, 1 << window, digits, digit, inner),
                         )
                     elif operation == LOOKUP:
-                        _call(
-                            "lookup",
-                            lanes,
-                            (memory, target, table, x * limbs * table_words, digits, digit, limbs),
-                        )
+                        entry = x * limbs * table_words
+                        _call("lookup", lanes, (memory, target, table, entry, digits, digit, limbs))
                     elif operation == GATHER:
-                        for k in range(lanes):
-                            source = index[row, lane + k]
-                            for j in range(limbs):
-                                memory[edge + j * lanes + k] = rows[source, j]
-                        _call("load_lanes", lanes, (memory, target, memory, edge, lanes, limbs))
-                    elif operation == STORE_ROWS:
-                        _call(
-                            "store_lanes", lanes, (memory, here, n, 0, memory, q, memory, edge, lanes, limbs)
-                        )
-                        for k in range(present):
-                            for j in range(limbs):
-                                out_rows[lane + k, j] = memory[edge + j * lanes + k]
-                    elif operation == STORE:
-                        if present == lanes:
-                            _call(
-                                "store_lanes",
-                                lanes,
-                                (memory, here, n, 0, memory, q, out, lane, out.shape[1], limbs),
-                            )
-                        else:
-                            _call(
-                                "store_lanes",
-                                lanes,
-                                (memory, here, n, 0, memory, q, memory, edge, lanes, limbs),
-                            )
-                            for j in range(limbs):
-                                for k in range(present):
-                                    out[j, lane + k] = memory[edge + j * lanes + k]
+                        at = row * index.shape[1] + lane
+                        _call("gather", lanes, (memory, target, rows, 0, index, at, rows.shape[1], limbs))
                     else:
-                        matrix = a if operation == LOAD_A else b
-                        if present == lanes:
-                            stride = matrix.strides[0] // 8
-                            _call("load_lanes", lanes, (memory, target, matrix, lane, stride, limbs))
-                        else:
-                            for j in range(limbs):
-                                for k in range(lanes):
-                                    memory[edge + j * lanes + k] = matrix[j, lane + k] if k < present else 0
-                            _call("load_lanes", lanes, (memory, target, memory, edge, lanes, limbs))
+                        at = lane * out_rows.shape[1]
+                        _call("reduce", lanes, (memory, target, memory, here, n, 0, memory, q, inner))
+                        _call("scatter", lanes, (memory, target, out_rows, at, out_rows.shape[1]))
+                    target += number
+                    here += here_step
+                    there += there_step
 
     return run

@@ -34,7 +34,7 @@ from accel.limbs import LIMB_BITS, LIMB_MASK, U64, LimbArray
 from accel.modular_backends import ByteRows, FixedBasePlan, Groups
 from accel.modulus import Modulus
 
-_BLOCK_BYTES = 1 << 16  # slots of a block: they should stay in the first-level cache
+_BLOCK_BYTES = 1 << 17  # slots of a block
 _TABLE_BLOCK_BYTES = 1 << 19  # blocks of fixed-base powers: the table streams past once for each
 _INVERTED_DIRECTLY = 16
 
@@ -135,8 +135,8 @@ class VectorBackend:
             return self.crt(residues_q, residues_p, q, p, pq)
         # Products with p^-1 R and p R of plain numbers are plain.
         p_inverse = q.to_montgomery(pow(p.value, -1, q.value))
-        terms = [self._scaled(_widened(x, q), p_inverse, q) for x in (residues_q, residues_p)]
-        quotient = _widened(_difference(*terms, q), pq)
+        term_q, term_p = (self._scaled(_widened(x, q), p_inverse, q) for x in (residues_q, residues_p))
+        quotient = _widened(_difference(term_q, term_p, q), pq)
         return _sum(self._scaled(quotient, pq.to_montgomery(p.value), pq), _widened(residues_p, pq))
 
     def multi_power(self, bases: LimbArray, exponents: Sequence[Sequence[int]], m: Modulus) -> LimbArray:
@@ -182,7 +182,8 @@ class VectorBackend:
         instructions = np.array(program, dtype=np.int64).reshape(-1, 4)
         none = np.zeros((1, 1), dtype=np.uint64)
         matrix_a, matrix_b = _lane_rows(a, none), _lane_rows(b, none)
-        out = np.empty((m.limbs, count if out_rows is None else 0), dtype=np.uint64)
+        lanes_stored = count if out_rows is None else 0
+        out = _aligned(m.limbs * lanes_stored).reshape(m.limbs, lanes_stored)
         fixed = np.concatenate(
             [prepared.spread(value) for value in reversed(constants)] or [np.empty(0, dtype=np.uint64)]
         )
