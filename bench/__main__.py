@@ -15,7 +15,7 @@ from bench import measure
 
 
 def suites() -> tuple[str, ...]:
-    """Every module ``bench/suite_NAME.py`` is a suite; its ``run(quick)`` yields rows."""
+    """Every module ``bench/suite_NAME.py`` is one: ``run(quick)`` yields rows, ``draw`` makes figures."""
     return tuple(
         sorted(path.stem.removeprefix("suite_") for path in Path(__file__).parent.glob("suite_*.py"))
     )
@@ -27,14 +27,17 @@ def suites() -> tuple[str, ...]:
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON instead of a table.")
 def main(name: str, *, quick: bool, as_json: bool) -> None:
     """Measure suite NAME, print it, and keep it in bench/results."""
-    rows = list(importlib.import_module(f"bench.suite_{name}").run(quick))
+    suite = importlib.import_module(f"bench.suite_{name}")
+    rows = list(suite.run(quick))
     kept = measure.keep(name, rows, quick=quick)
+    if hasattr(suite, "draw"):
+        suite.draw(rows, kept)
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], ensure_ascii=False))
         return
     table = Table(title=f"{name} ({'quick' if quick else 'full'})")
-    for heading in ("name", "size", "ours", "unit", "peer", "peer's", "ratio"):
-        numeric = heading in {"size", "ours", "peer's", "ratio"}
+    for heading in ("name", "size", "ours", "unit", "peer", "peer's", "ratio", "target", "met"):
+        numeric = heading in {"size", "ours", "peer's", "ratio", "target"}
         table.add_column(heading, justify="right" if numeric else "left", no_wrap=numeric)
     for row in rows:
         table.add_row(
@@ -45,6 +48,8 @@ def main(name: str, *, quick: bool, as_json: bool) -> None:
             row.peer,
             _figure(row.peer_value),
             "" if row.ratio is None else f"{row.ratio:.2f}x",
+            _figure(row.target),
+            "" if row.met is None else ("yes" if row.met else "no"),
         )
     Console().print(table, f"What each figure includes stands in bench/results/{kept.name}")
 
