@@ -105,10 +105,10 @@ class EncryptedArray:
 
     def take(self, indices: Sequence[int] | npt.NDArray[Any]) -> EncryptedArray:
         """The elements (in C order) at non-negative indices, in the shape of these; repeats allowed."""
-        where = np.asarray(indices, dtype=np.intp) if len(indices) else np.empty(0, dtype=np.intp)
-        if where.size and (where.min() < 0 or where.max() >= self.size):
-            raise BadParameter("an index is out of range")
-        return self._select(where, fresh=False)
+        where = np.asarray(indices)
+        if where.size and (where.dtype.kind not in "iu" or where.min() < 0 or where.max() >= self.size):
+            raise BadParameter("an index is out of range or not an integer")
+        return self._select(where.astype(np.intp), fresh=False)
 
     def reshape(self, *shape: int | Shape) -> EncryptedArray:
         """The same elements in C order in another shape; one length may be -1."""

@@ -153,9 +153,9 @@ class PackedArray:
             bound = self._fits(self.bound + other.bound)
             return self._computed(self.carriers + other.carriers, bound)
         plain = integers(other)
-        bound = self._fits(self.bound + plain.largest)
         if shapes.common(self.shape, plain.shape) != self.shape:
             raise BadParameter(f"the shape {plain.shape} does not broadcast to {self.shape}")
+        bound = self._fits(self.bound + plain.largest)
         spread = np.broadcast_to(plain.array(), self.shape).ravel().tolist()
         packed = self.slots.pack(spread, self.length)
         return self._computed(self.carriers + Plain(packed, self.carriers.shape).array(), bound)

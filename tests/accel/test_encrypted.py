@@ -52,6 +52,8 @@ def test_group_sum_slices_take_and_concatenate(private):
     with pytest.raises(BadParameter):
         array.take([5])
     with pytest.raises(BadParameter):
+        array.take([0.5])
+    with pytest.raises(BadParameter):
         concatenate([])
 
 
