@@ -1,0 +1,72 @@
+"""The checks of `python -m bench gpu`, over kernels compiled for the processor, and what surrounds them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.gpu import FAMILIES, families, modular, paillier
+from tests.accel.gpu import host
+from tests.accel.gpu.conftest import HostDevice
+
+ROOT = Path(__file__).parents[3]
+WITHOUT = ("gmpy2", "numba", "llvmlite", "cryptography", "click", "rich", "msgspec", "pyarrow", "phe", "cupy")
+
+
+def test_every_family_has_entries() -> None:
+    for family in FAMILIES:
+        assert families([family])
+
+
+def test_check_of_modular_arithmetic(host_device: HostDevice) -> None:
+    modular.check(count=60)
+
+
+def test_check_of_paillier(host_device: HostDevice) -> None:
+    paillier.check(sizes=(256,), count=8)
+
+
+def test_check_finds_a_wrong_result() -> None:
+    m = modular.modulus(256)
+    right, wrong = m.array([1, 2, 3]), m.array([1, 2, 4])
+    modular.equal("same", right, right)
+    with pytest.raises(ArithmeticError, match="1 of 3 differ"):
+        modular.equal("other", wrong, right)
+
+
+@pytest.mark.parametrize("kernel", ["wide_peak", "carry_peak"])
+def test_peak_kernels_depend_on_every_multiply_add(kernel: str) -> None:
+    built = host.library("peak.cuh")
+    found = []
+    for rounds in (1, 2):
+        out = np.zeros(64, np.uint64)
+        host.run(built, kernel, 2, 32, np.uint32(0x9E3779B9), np.uint32(rounds), out)
+        found.append(out)
+    assert (found[0] != found[1]).any()
+
+
+def test_suite_needs_none_of_our_packages_and_says_that_there_is_no_gpu(tmp_path: Path) -> None:
+    # A folder of modules that cannot be imported stands before the installed ones.
+    for name in WITHOUT:
+        (tmp_path / f"{name}.py").write_text("raise ImportError('not here')\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "import bench.suite_gpu as s, bench.gpu as g; g.families(); s.main([])"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "cupy is not installed" in done.stderr
+
+
+def test_unknown_family_is_refused() -> None:
+    from bench import suite_gpu
+
+    assert suite_gpu.main(["nonsense"]) == 2
