@@ -59,6 +59,29 @@ class ByteRows:
             data[starts[:, None] + np.arange(ahead)] = prefix
         return cls(data, starts, lengths)
 
+    def take(self, indices: npt.NDArray[np.int64]) -> ByteRows:
+        """The strings at the indices; the data is shared."""
+        return ByteRows(self.data, self.starts[indices], self.lengths[indices])
+
+    def compact(self) -> ByteRows:
+        """The same strings one right behind the other, from 0."""
+        starts = np.cumsum(self.lengths) - self.lengths
+        total = int(self.lengths.sum())
+        if total == len(self.data) and (starts == self.starts).all():
+            return self
+        return ByteRows(self.data[_positions(self.starts, self.lengths)], starts, self.lengths)
+
+    def wrapped(self, before: U8, after: U8) -> ByteRows:
+        """Row i of ``before``, string i, row i of ``after``: as new strings."""
+        ahead, behind = before.shape[1], after.shape[1]
+        lengths = self.lengths + (ahead + behind)
+        starts = np.cumsum(lengths) - lengths
+        data = np.empty(int(lengths.sum()), np.uint8)
+        data[starts[:, None] + np.arange(ahead)] = before
+        data[_positions(starts + ahead, self.lengths)] = self.compact().data
+        data[(starts + ahead + self.lengths)[:, None] + np.arange(behind)] = after
+        return ByteRows(data, starts, lengths)
+
     def __len__(self) -> int:
         return len(self.starts)
 
@@ -66,6 +89,13 @@ class ByteRows:
         data = self.data.data
         for start, length in zip(self.starts.tolist(), self.lengths.tolist(), strict=True):
             yield bytes(data[start : start + length])
+
+
+def _positions(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The place of every byte of strings at ``starts``, string by string."""
+    compact = np.cumsum(lengths) - lengths
+    places: npt.NDArray[np.int64] = np.arange(int(lengths.sum())) + np.repeat(starts - compact, lengths)
+    return places
 
 
 def matrix(rows: U8, what: str, width: int | None = None) -> U8:

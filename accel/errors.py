@@ -100,3 +100,9 @@ class DeviceOutOfMemory(AccelError):
     """A batch does not fit the memory of the GPU, even in pieces."""
 
     code = "accel.device_out_of_memory"
+
+
+class KeyConfirmationFailed(AccelError):
+    """The parties of a key exchange do not share a key; deliberately without a reason."""
+
+    code = "accel.key_confirmation_failed"

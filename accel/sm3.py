@@ -85,8 +85,12 @@ def digest_many(messages: ByteStrings, *, prefix: bytes | U8 = b"", backend: str
     ``prefix`` goes before each of them: one for all, or row i of a matrix before message i. Messages of about
     one length make the best use of the lanes. Raises BadParameter (``index``) for what is no byte string.
     """
+    return digest_rows(ByteRows.of(messages, prefix=prefix), backend=backend)
+
+
+def digest_rows(rows: ByteRows, *, backend: str = "auto") -> U8:
+    """`digest_many` of strings that are collected already."""
     selftest.ensure("sm3")
-    rows = ByteRows.of(messages, prefix=prefix)
     return DIGEST_MANY.select(backend, batch=len(rows))(rows)
 
 

@@ -1,12 +1,15 @@
+import inspect
 import pickle
 import random
 
+import numpy as np
 import pytest
 from gmssl import sm2 as gmssl_sm2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accel import selftest, sm2
+from accel import weierstrass as ec
 from accel.errors import (
     AccelError,
     BadEncoding,
@@ -17,6 +20,7 @@ from accel.errors import (
     InvalidPoint,
 )
 from accel.reference.sm2 import G, N, P
+from accel.reference.weierstrass import SM2, add, multiply_point
 from accel.sm2_keys import MULTIPLY, MULTIPLY_BASE
 
 VECTORS = selftest.vectors("sm2")
@@ -247,3 +251,71 @@ def test_raw_forms_of_the_wrong_length_do_not_become_der():
         sm2.signature_to_der(SIGNATURE[:-1])
     with pytest.raises(BadEncoding):
         sm2.ciphertext_to_der(SEALED[:97])
+
+
+@pytest.mark.parametrize("case", VECTORS["invalid_der_ciphertexts"], ids=comment)
+def test_der_ciphertext_that_is_not_canonical_is_refused(case):
+    with pytest.raises(BadEncoding):
+        sm2.ciphertext_from_der(bytes.fromhex(case["der"]))
+
+
+def test_other_forms_of_the_standard_ciphertext():
+    case = VECTORS["encrypt"][0]
+    assert sm2.ciphertext_to_der(SEALED).hex() == case["der"]
+    assert sm2.ciphertext_from_der(bytes.fromhex(case["der"])) == SEALED
+    assert sm2.ciphertext_to_c1c2c3(SEALED).hex() == case["c1c2c3"]
+    assert sm2.ciphertext_from_c1c2c3(bytes.fromhex(case["c1c2c3"])) == SEALED
+
+
+def test_gmssl_reads_and_writes_the_old_order():
+    theirs = gmssl_sm2.CryptSM2(
+        private_key=PRIVATE.to_bytes().hex(), public_key=PRIVATE.public.to_bytes()[1:].hex(), mode=0
+    )
+    assert theirs.decrypt(sm2.ciphertext_to_c1c2c3(sm2.encrypt(PRIVATE.public, b"old"))[1:]) == b"old"
+    assert sm2.decrypt(PRIVATE, sm2.ciphertext_from_c1c2c3(b"\x04" + theirs.encrypt(b"old"))) == b"old"
+
+
+def test_the_orders_are_never_guessed():
+    old = sm2.ciphertext_to_c1c2c3(SEALED)
+    with pytest.raises(DecryptionFailed):
+        sm2.decrypt(PRIVATE, old)
+    for bad in (b"", old[:97], b"\x03" + old[1:]):
+        for convert in (sm2.ciphertext_to_c1c2c3, sm2.ciphertext_from_c1c2c3):
+            with pytest.raises(BadEncoding):
+                convert(bad)
+
+
+def test_what_gmssl_decrypts_without_looking_is_refused():
+    """gmssl computes the check value C3 and never compares it, and takes a C1 off the curve."""
+    theirs = gmssl_pair()
+    damaged = bytearray(SEALED)
+    damaged[65] ^= 1  # C3
+    assert theirs.decrypt(bytes(damaged[1:])) is not None
+    with pytest.raises(DecryptionFailed):
+        sm2.decrypt(PRIVATE, bytes(damaged))
+    off_curve = SEALED[:64] + bytes([SEALED[64] ^ 1]) + SEALED[65:]
+    with pytest.raises(DecryptionFailed):
+        sm2.decrypt(PRIVATE, off_curve)
+
+
+def test_signature_that_gmssl_accepts_beyond_the_order_is_refused():
+    """gmssl does not check the range of s, so that there s + N verifies too. Only small s leave room for
+    that: from s and t chosen first, take the digest that they sign."""
+    public = (PRIVATE.public.x, PRIVATE.public.y)
+    s, t = 12345, 1 << 250
+    x1, _ = add(SM2, multiply_point(SM2, s, G), multiply_point(SM2, t, public))
+    r = (t - s) % N
+    e = ((r - x1) % N).to_bytes(32, "big")
+    accepted = []
+    for number in (s, s + N):
+        signature = r.to_bytes(32, "big") + number.to_bytes(32, "big")
+        assert gmssl_pair().verify(signature.hex(), e)
+        rows = [np.frombuffer(data, np.uint8)[None] for data in (PRIVATE.public.to_bytes()[1:], e, signature)]
+        accepted.append(bool(ec.verify_digests(*rows)[0]))
+    assert accepted == [True, False]
+
+
+def test_a_caller_has_no_way_to_choose_the_nonce():
+    """gmssl's sign(data, K) lets one be used twice."""
+    for function in (sm2.sign, sm2.sign_many):
+        assert set(inspect.signature(function).parameters) & {"k", "K", "nonce", "nonces"} == set()

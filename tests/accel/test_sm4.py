@@ -32,7 +32,7 @@ def test_a_million_encryptions_agree_with_the_standard():
 
 @pytest.mark.parametrize("backend", [name for name in ECB.available() if name in ("ifma", "avx2")])
 def test_a_million_encryptions_agree_on_the_vector_kernels(backend):
-    """CBC over zeros encrypts its initial vector again and again: the kernels must repeat every step of that."""
+    """CBC over zeros encrypts its initial vector again and again: the kernels must repeat every step."""
     case = VECTORS["block"][1]
     key, block = bytes.fromhex(case["key"]), bytes.fromhex(case["plaintext"])
     encryptor = Cipher(algorithms.SM4(key), modes.CBC(block)).encryptor()
