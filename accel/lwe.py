@@ -242,10 +242,11 @@ def _known_vector_products(run: Callable[[Database, U32, int], U32]) -> None:
 
 @MATMUL.known_answer
 def _known_matrix_products(run: Callable[[Database, U32, int], U32]) -> None:
-    # As many columns as the widest tile has.
+    # One number of columns for each kernel that `accel.cpu.lwe_simd` and `accel.cpu.lwe` choose from.
     for database, vector, offset, expected in _product_cases():
-        got = run(database, np.repeat(vector[:, None], 16, axis=1), offset)
-        selftest.expect(all(column == expected for column in got.T.tolist()), "lwe.matmul")
+        for columns in (4, 8, 24):
+            got = run(database, np.repeat(vector[:, None], columns, axis=1), offset)
+            selftest.expect(all(column == expected for column in got.T.tolist()), "lwe.matmul")
 
 
 @GAUSSIAN.known_answer

@@ -72,11 +72,12 @@ def queries(count: int, columns: int, seed: bytes, rng: Rng) -> list[Query]:
     """``count`` fresh queries; A is expanded once for all of them."""
     secrets = [lwe.sample_secret(lwe.LWE_DIMENSION, rng) for _ in range(count)]
     vectors = [lwe.sample_error(columns, rng) for _ in range(count)]
+    all_secrets = np.array(secrets, dtype=np.uint32).reshape(count, lwe.LWE_DIMENSION)
     for start in range(0, columns, _STRIPE):
         stop = min(start + _STRIPE, columns)
-        rows = lwe.expand_rows(seed, start, stop)
-        for secret, vector in zip(secrets, vectors, strict=True):
-            vector[start:stop] += lwe.matvec(rows, secret)
+        products = lwe.matmul(lwe.expand_rows(seed, start, stop), all_secrets.T)
+        for vector, product in zip(vectors, products.T, strict=True):
+            vector[start:stop] += product
     return [Query(secret, vector) for secret, vector in zip(secrets, vectors, strict=True)]
 
 
