@@ -7,6 +7,7 @@ data.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from accel.gpu.base_table import base_table
 from accel.gpu.launch import launch, resident
 from accel.reference.weierstrass import SM2, Curve, Flags, Rows, ints, rows_of_ints
 
+Keep = Callable[[Any], Any]
+"""What `memory.secrets_in` gives, or the identity."""
+
 BASE_BLOCK = 256  # threads of a block of `base_multiples`, fixed in the kernel
 JACOBIAN_BYTES = 96 + 32  # and a product for the shared inversion
 
@@ -26,8 +30,8 @@ def multiply_base(curve: Curve, scalars: Rows) -> Rows:
 
     def start(first: int, last: int) -> memory.Finish:
         with memory.secrets_in() as secret:
-            points = secret(_base_multiples(curve, secret(memory.upload(scalars[first:last], secret=True))))
-            affine, _ = _to_affine(curve, points, secret)
+            k = secret(memory.upload(scalars[first:last], secret=True))
+            affine, _ = _to_affine(curve, _base_multiples(curve, k, secret), secret)
             return memory.download(affine, rows[first:last])
 
     memory.in_pieces(len(scalars), 97 + JACOBIAN_BYTES, start)
@@ -97,34 +101,16 @@ def decompress(curve: Curve, xs: Rows, parities: Rows) -> tuple[Rows, Flags]:
 
 
 def sign_digests(d: Rows, digests: Rows, nonces: Rows) -> tuple[Rows, Flags]:
-    """SM2: nonce points, then the signatures over one inversion for sixteen."""
     rows, served = np.empty((len(digests), 64), np.uint8), np.empty(len(digests), np.uint8)
-    kernel = _kernel(SM2, "sm2_sign")
     (key,) = ints(d.reshape(1, 32))
     # One inversion a batch, in plain integers: a batch has one key, and its timing is one sample.
     inverse = rows_of_ints([pow(1 + key, -1, SM2.n) * 2**256 % SM2.n])
 
     def start(first: int, last: int) -> memory.Finish:
-        count = last - first
         with memory.secrets_in() as secret:
             k = secret(memory.upload(nonces[first:last], secret=True))
-            points = secret(_base_multiples(SM2, k))
-            products = secret(memory.empty((count, 8), np.uint32))
             factor = secret(memory.upload(inverse, secret=True))
-            hashed = memory.upload(digests[first:last])
-            signed, flags = memory.empty((count, 64), np.uint8), memory.empty((count,), np.uint8)
-            launch(
-                kernel,
-                _groups(count),
-                points,
-                products,
-                hashed,
-                k,
-                factor,
-                signed,
-                flags,
-                np.uint64(count),
-            )
+            signed, flags = sign(factor, memory.upload(digests[first:last]), k, secret)
             return _both(
                 memory.download(signed, rows[first:last]), memory.download(flags, served[first:last])
             )
@@ -134,21 +120,53 @@ def sign_digests(d: Rows, digests: Rows, nonces: Rows) -> tuple[Rows, Flags]:
     return rows, served.astype(np.bool_)
 
 
+def sign(factor: Any, digests: Any, nonces: Any, keep: Keep) -> tuple[Any, Any]:
+    """On the device: nonce points, then the signatures over one inversion for sixteen; rows and flags.
+
+    ``factor`` is the secret (1 + d)^-1 2^256 modulo the order, as a row.
+    """
+    n = len(digests)
+    points = _base_multiples(SM2, nonces, keep)
+    products = keep(memory.empty((n, 8), np.uint32))
+    signed, flags = memory.empty((n, 64), np.uint8), memory.empty((n,), np.uint8)
+    launch(
+        _kernel(SM2, "sm2_sign"),
+        _groups(n),
+        points,
+        products,
+        digests,
+        nonces,
+        factor,
+        signed,
+        flags,
+        np.uint64(n),
+    )
+    return signed, flags
+
+
 def verify_digests(points: Rows, digests: Rows, signatures: Rows) -> Flags:
     right = np.empty(len(digests), np.uint8)
-    kernel = _kernel(SM2, "sm2_verify")
 
     def start(first: int, last: int) -> memory.Finish:
         keys, stride = _operand(points, first, last)
         hashed, signed = memory.upload(digests[first:last]), memory.upload(signatures[first:last])
-        flags = memory.empty((last - first,), np.uint8)
-        launch(
-            kernel, last - first, _table(SM2), keys, stride, hashed, signed, flags, np.uint64(last - first)
-        )
+        flags = verify(keys, stride, hashed, signed)
         return memory.download(flags, right[first:last])
 
-    memory.in_pieces(len(digests), 161, start)
+    memory.in_pieces(len(digests), 225 + JACOBIAN_BYTES, start)
     return right.astype(np.bool_)
+
+
+def verify(keys: Any, stride: np.uint64, digests: Any, signatures: Any) -> Any:
+    """On the device: s G + t P, then whether r is what its x gives; flags of uint8."""
+    n = len(digests)
+    count = np.uint64(n)
+    u1, u2 = memory.empty((n, 32), np.uint8), memory.empty((n, 32), np.uint8)
+    sums, flags = _jacobian(n), memory.empty((n,), np.uint8)
+    launch(_kernel(SM2, "sm2_verify_scalars"), n, signatures, u1, u2, count)
+    launch(_kernel(SM2, "sums"), n, _table(SM2), u1, keys, stride, u2, sums, count)
+    launch(_kernel(SM2, "sm2_verify"), n, sums, digests, signatures, flags, count)
+    return flags
 
 
 def _kernel(curve: Curve, name: str) -> Any:
@@ -177,9 +195,9 @@ def _groups(count: int) -> int:
     return -(-count // 16)
 
 
-def _base_multiples(curve: Curve, scalars: Any) -> Any:
+def _base_multiples(curve: Curve, scalars: Any, keep: Keep) -> Any:
     count = len(scalars)
-    points = _jacobian(count)
+    points = keep(_jacobian(count))
     launch(
         _kernel(curve, "base_multiples"),
         count,
@@ -193,7 +211,7 @@ def _base_multiples(curve: Curve, scalars: Any) -> Any:
     return points
 
 
-def _to_affine(curve: Curve, points: Any, keep: Any) -> tuple[Any, Any]:
+def _to_affine(curve: Curve, points: Any, keep: Keep) -> tuple[Any, Any]:
     count = points.shape[1]
     products = keep(memory.empty((count, 8), np.uint32))
     rows, infinite = memory.empty((count, 64), np.uint8), memory.empty((count,), np.uint8)

@@ -23,30 +23,32 @@ FUNCTION U256 power_of_two_root() {
     return r;
 }
 
+FUNCTION U256 square(const U256 &a) { return Field25519::sqr_times(a, 1); }
+
 // One exponentiation for square root and quotient together, after appendix G.2.1; no branch on u.
 FUNCTION MappedPoint map_to_curve(const U256 &u) {
     typedef Field25519 F;
     const u32 J = 486662;
     U256 one = small256(1);
-    U256 t1 = F::sqr(u);
+    U256 t1 = square(u);
     t1 = F::add(t1, t1);                            // 2 u^2
     U256 xd = F::add(t1, one);                      // never 0: -1/2 is no square
     U256 x1n = F::sub(small256(0), small256(J));    // x1 = x1n / xd = -J / (1 + 2 u^2)
-    U256 xd2 = F::sqr(xd);
-    U256 gxd = F::mul(xd2, xd);
+    U256 xd2 = square(xd);
+    U256 gxd = F::mul_aside(xd2, xd);
     U256 gx1 = F::mul_small(t1, J);                 // numerator of g(x1) = x1n (x1n^2 + J x1n xd + xd^2)
-    gx1 = F::mul(F::add(F::mul(gx1, x1n), xd2), x1n);
-    U256 gxd2 = F::sqr(gxd);
-    U256 gxd3gx1 = F::mul(F::mul(gxd2, gxd), gx1);
-    U256 root = F::mul(F::power_root(F::mul(gxd3gx1, F::sqr(gxd2))), gxd3gx1);
-    U256 other = F::mul(root, root_of_minus_one());
-    U256 y1 = select256(F::equal(F::mul(F::sqr(root), gxd), gx1), other, root);
-    U256 x2n = F::mul(x1n, t1);                     // x2 = 2 u^2 x1
-    U256 gx2 = F::mul(gx1, t1);
-    root = F::mul(F::mul(root, u), power_of_two_root());
-    other = F::mul(root, root_of_minus_one());
-    U256 y2 = select256(F::equal(F::mul(F::sqr(root), gxd), gx2), other, root);
-    u32 first = F::equal(F::mul(F::sqr(y1), gxd), gx1);
+    gx1 = F::mul_aside(F::add(F::mul_aside(gx1, x1n), xd2), x1n);
+    U256 gxd2 = square(gxd);
+    U256 gxd3gx1 = F::mul_aside(F::mul_aside(gxd2, gxd), gx1);
+    U256 root = F::mul_aside(F::power_root(F::mul_aside(gxd3gx1, square(gxd2))), gxd3gx1);
+    U256 other = F::mul_aside(root, root_of_minus_one());
+    U256 y1 = select256(F::equal(F::mul_aside(square(root), gxd), gx1), other, root);
+    U256 x2n = F::mul_aside(x1n, t1);                     // x2 = 2 u^2 x1
+    U256 gx2 = F::mul_aside(gx1, t1);
+    root = F::mul_aside(F::mul_aside(root, u), power_of_two_root());
+    other = F::mul_aside(root, root_of_minus_one());
+    U256 y2 = select256(F::equal(F::mul_aside(square(root), gxd), gx2), other, root);
+    u32 first = F::equal(F::mul_aside(square(y1), gxd), gx1);
     MappedPoint p;
     p.xn = select256(first, x2n, x1n);
     p.xd = xd;
@@ -60,13 +62,13 @@ FUNCTION MappedPoint map_to_curve(const U256 &u) {
 // equal u (chance below 2^-250 for hashed ones) give z = 0.
 FUNCTION MontgomeryPoint add_mapped(const MappedPoint &p, const MappedPoint &q) {
     typedef Field25519 F;
-    U256 pq = F::mul(p.xn, q.xd), qp = F::mul(q.xn, p.xd), d = F::mul(p.xd, q.xd);
+    U256 pq = F::mul_aside(p.xn, q.xd), qp = F::mul_aside(q.xn, p.xd), d = F::mul_aside(p.xd, q.xd);
     U256 dx = F::sub(qp, pq), dy = F::sub(q.y, p.y);
-    U256 dx2 = F::sqr(dx);
+    U256 dx2 = square(dx);
     U256 sum = F::add(F::add(F::mul_small(d, 486662), pq), qp);  // (J + u1 + u2) d
     MontgomeryPoint r;
-    r.x = F::sub(F::mul(F::mul(F::sqr(dy), F::sqr(d)), d), F::mul(sum, dx2));
-    r.z = F::mul(dx2, d);
+    r.x = F::sub(F::mul_aside(F::mul_aside(square(dy), square(d)), d), F::mul_aside(sum, dx2));
+    r.z = F::mul_aside(dx2, d);
     return r;
 }
 

@@ -86,35 +86,38 @@ struct Field25519 {
     FUNCTION u32 is_zero(const U256 &a) { return zero_mask(reduce(a)); }
     FUNCTION u32 equal(const U256 &a, const U256 &b) { return is_zero(sub(a, b)); }
 
-    FIELD_FUNCTION U256 sqr_times(U256 a, int count) {
+    // For the exponentiations, where a call costs less than another copy of the code.
+    OUTLINED U256 mul_aside(U256 a, U256 b) { return mul(a, b); }
+
+    OUTLINED U256 sqr_times(U256 a, int count) {
         ROLLED for (int i = 0; i < count; i++) a = sqr(a);
         return a;
     }
 
     // a^(2^250 - 1) and a^11: the common part of the exponents below.
-    FUNCTION U256 power_2_250_less_1(const U256 &a, U256 &a11) {
-        U256 a2 = sqr(a);
-        U256 a9 = mul(sqr_times(a2, 2), a);
-        a11 = mul(a9, a2);
-        U256 x5 = mul(sqr(a11), a9);  // xN = a^(2^N - 1)
-        U256 x10 = mul(sqr_times(x5, 5), x5);
-        U256 x20 = mul(sqr_times(x10, 10), x10);
-        U256 x40 = mul(sqr_times(x20, 20), x20);
-        U256 x50 = mul(sqr_times(x40, 10), x10);
-        U256 x100 = mul(sqr_times(x50, 50), x50);
-        U256 x200 = mul(sqr_times(x100, 100), x100);
-        return mul(sqr_times(x200, 50), x50);
+    OUTLINED U256 power_2_250_less_1(U256 a, U256 &a11) {
+        U256 a2 = sqr_times(a, 1);
+        U256 a9 = mul_aside(sqr_times(a2, 2), a);
+        a11 = mul_aside(a9, a2);
+        U256 x5 = mul_aside(sqr_times(a11, 1), a9);  // xN = a^(2^N - 1)
+        U256 x10 = mul_aside(sqr_times(x5, 5), x5);
+        U256 x20 = mul_aside(sqr_times(x10, 10), x10);
+        U256 x40 = mul_aside(sqr_times(x20, 20), x20);
+        U256 x50 = mul_aside(sqr_times(x40, 10), x10);
+        U256 x100 = mul_aside(sqr_times(x50, 50), x50);
+        U256 x200 = mul_aside(sqr_times(x100, 100), x100);
+        return mul_aside(sqr_times(x200, 50), x50);
     }
 
     // a^(p - 2): the inverse, and 0 for 0. p - 2 = 2^255 - 21.
-    OUTLINED U256 invert(U256 a) {
+    FUNCTION U256 invert(const U256 &a) {
         U256 a11, x250 = power_2_250_less_1(a, a11);
-        return mul(sqr_times(x250, 5), a11);
+        return mul_aside(sqr_times(x250, 5), a11);
     }
 
     // a^((p - 5) / 8) with (p - 5) / 8 = 2^252 - 3: the core of a square root.
-    OUTLINED U256 power_root(U256 a) {
+    FUNCTION U256 power_root(const U256 &a) {
         U256 a11, x250 = power_2_250_less_1(a, a11);
-        return mul(sqr_times(x250, 2), a);
+        return mul_aside(sqr_times(x250, 2), a);
     }
 };

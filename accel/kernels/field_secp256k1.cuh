@@ -92,40 +92,35 @@ struct FieldSecp256k1 {
     FUNCTION U256 to_field(const U256 &a) { return a; }
     FUNCTION u32 is_zero(const U256 &a) { return zero_mask(from_field(a)); }
 
-    FIELD_FUNCTION U256 sqr_times(U256 a, int count) {
+    // For the exponentiations, where a call costs less than another copy of the code.
+    OUTLINED U256 mul_aside(U256 a, U256 b) { return mul(a, b); }
+
+    OUTLINED U256 sqr_times(U256 a, int count) {
         ROLLED for (int i = 0; i < count; i++) a = sqr(a);
         return a;
     }
 
-    // a^(2^223 - 1), x2 = a^3, x22 = a^(2^22 - 1): what both exponents below begin with.
-    FUNCTION U256 ones(const U256 &a, U256 &x2, U256 &x22) {
-        x2 = mul(sqr(a), a);
-        U256 x3 = mul(sqr(x2), a);
-        U256 x6 = mul(sqr_times(x3, 3), x3);
-        U256 x9 = mul(sqr_times(x6, 3), x3);
-        U256 x11 = mul(sqr_times(x9, 2), x2);
-        x22 = mul(sqr_times(x11, 11), x11);
-        U256 x44 = mul(sqr_times(x22, 22), x22);
-        U256 x88 = mul(sqr_times(x44, 44), x44);
-        U256 x176 = mul(sqr_times(x88, 88), x88);
-        U256 x220 = mul(sqr_times(x176, 44), x44);
-        return mul(sqr_times(x220, 3), x3);
+    // a^((p - 3) / 4). From the top, the exponent is 223 ones, 0, 22 ones, 00001, 011.
+    OUTLINED U256 power_root(U256 a) {
+        U256 x2 = mul_aside(sqr_times(a, 1), a);  // xN = a^(2^N - 1)
+        U256 x3 = mul_aside(sqr_times(x2, 1), a);
+        U256 x6 = mul_aside(sqr_times(x3, 3), x3);
+        U256 x9 = mul_aside(sqr_times(x6, 3), x3);
+        U256 x11 = mul_aside(sqr_times(x9, 2), x2);
+        U256 x22 = mul_aside(sqr_times(x11, 11), x11);
+        U256 x44 = mul_aside(sqr_times(x22, 22), x22);
+        U256 x88 = mul_aside(sqr_times(x44, 44), x44);
+        U256 x176 = mul_aside(sqr_times(x88, 88), x88);
+        U256 x220 = mul_aside(sqr_times(x176, 44), x44);
+        U256 r = mul_aside(sqr_times(x220, 3), x3);
+        r = mul_aside(sqr_times(r, 23), x22);
+        r = mul_aside(sqr_times(r, 5), a);
+        return mul_aside(sqr_times(r, 3), x2);
     }
 
-    // a^(p - 2), 0 for 0. From the top, p - 2 is 223 ones, 0, 22 ones, 000010, 11, 01.
-    OUTLINED U256 invert(U256 a) {
-        U256 x2, x22, r = ones(a, x2, x22);
-        r = mul(sqr_times(r, 23), x22);
-        r = mul(sqr_times(r, 5), a);
-        r = mul(sqr_times(r, 3), x2);
-        return mul(sqr_times(r, 2), a);
-    }
+    // a^(p - 2), 0 for 0.
+    FUNCTION U256 invert(const U256 &a) { return mul_aside(sqr_times(power_root(a), 2), a); }
 
     // a^((p + 1) / 4), a root if a is a square.
-    OUTLINED U256 square_root(U256 a) {
-        U256 x2, x22, r = ones(a, x2, x22);
-        r = mul(sqr_times(r, 23), x22);
-        r = mul(sqr_times(r, 6), x2);
-        return sqr_times(r, 2);
-    }
+    FUNCTION U256 square_root(const U256 &a) { return mul_aside(power_root(a), a); }
 };

@@ -98,39 +98,33 @@ struct FieldSm2 {
         return fold(t);
     }
 
-    FIELD_FUNCTION U256 sqr_times(U256 a, int count) {
+    // For the exponentiations, where a call costs less than another copy of the code.
+    OUTLINED U256 mul_aside(U256 a, U256 b) { return mul(a, b); }
+
+    OUTLINED U256 sqr_times(U256 a, int count) {
         ROLLED for (int i = 0; i < count; i++) a = sqr(a);
         return a;
     }
 
-    // xN = a^(2^N - 1) for the exponents below.
-    FUNCTION U256 ones(const U256 &a, U256 &x30, U256 &x31) {
-        U256 x2 = mul(sqr(a), a);
-        U256 x3 = mul(sqr(x2), a);
-        U256 x6 = mul(sqr_times(x3, 3), x3);
-        U256 x12 = mul(sqr_times(x6, 6), x6);
-        U256 x15 = mul(sqr_times(x12, 3), x3);
-        x30 = mul(sqr_times(x15, 15), x15);
-        x31 = mul(sqr(x30), a);
-        return mul(sqr(x31), a);
+    // a^((p - 3) / 4). From the top, the exponent is 31 ones, 0, 128 ones, 32 zeros, 62 ones.
+    OUTLINED U256 power_root(U256 a) {
+        U256 x2 = mul_aside(sqr_times(a, 1), a);  // xN = a^(2^N - 1)
+        U256 x3 = mul_aside(sqr_times(x2, 1), a);
+        U256 x6 = mul_aside(sqr_times(x3, 3), x3);
+        U256 x12 = mul_aside(sqr_times(x6, 6), x6);
+        U256 x15 = mul_aside(sqr_times(x12, 3), x3);
+        U256 x30 = mul_aside(sqr_times(x15, 15), x15);
+        U256 r = mul_aside(sqr_times(x30, 1), a);
+        U256 x32 = mul_aside(sqr_times(r, 1), a);
+        r = mul_aside(sqr_times(r, 33), x32);
+        ROLLED for (int i = 0; i < 3; i++) r = mul_aside(sqr_times(r, 32), x32);
+        r = mul_aside(sqr_times(r, 64), x32);
+        return mul_aside(sqr_times(r, 30), x30);
     }
 
-    // a^(p - 2), 0 for 0. From the top, p - 2 is 31 ones, 0, 128 ones, 32 zeros, 62 ones, 0, 1.
-    OUTLINED U256 invert(U256 a) {
-        U256 x30, r, x32 = ones(a, x30, r);
-        r = mul(sqr_times(r, 33), x32);
-        ROLLED for (int i = 0; i < 3; i++) r = mul(sqr_times(r, 32), x32);
-        r = mul(sqr_times(r, 64), x32);
-        r = mul(sqr_times(r, 30), x30);
-        return mul(sqr_times(r, 2), a);
-    }
+    // a^(p - 2), 0 for 0.
+    FUNCTION U256 invert(const U256 &a) { return mul_aside(sqr_times(power_root(a), 2), a); }
 
-    // a^((p + 1) / 4), a root if a is a square. From the top 31 ones, 0, 128 ones, 31 zeros, 1, 62 zeros.
-    OUTLINED U256 square_root(U256 a) {
-        U256 x30, r, x32 = ones(a, x30, r);
-        r = mul(sqr_times(r, 33), x32);
-        ROLLED for (int i = 0; i < 3; i++) r = mul(sqr_times(r, 32), x32);
-        r = mul(sqr_times(r, 32), a);
-        return sqr_times(r, 62);
-    }
+    // a^((p + 1) / 4), a root if a is a square.
+    FUNCTION U256 square_root(const U256 &a) { return mul_aside(power_root(a), a); }
 };

@@ -121,12 +121,6 @@ FUNCTION u32 zero_mask(const U256 &a) {
     return (u32)(((u64)any - 1) >> 32);
 }
 
-FUNCTION u32 equal_mask(const U256 &a, const U256 &b) {
-    u32 any = 0;
-    UNROLL for (int i = 0; i < 8; i++) any |= a.v[i] ^ b.v[i];
-    return (u32)(((u64)any - 1) >> 32);
-}
-
 // All ones if a < b, else 0.
 FUNCTION u32 less_mask(const U256 &a, const U256 &b) {
     u32 difference[8];

@@ -27,25 +27,35 @@ KERNEL(sm2_sign, 128, 4)(const U256 *points, U256 *products, const u8 *digests, 
 }
 HOST_THREADS(sm2_sign)
 
-// x1 = r - e modulo n is compared without a division: x = x1 z^2, where x1 is that residue or the same plus n.
-FUNCTION u32 sm2_check(const U256 *table, const Affine &key, const U256 &digest, const U256 &r, const U256 &s) {
-    u32 good = Order::is_canonical(r) & Order::is_canonical(s) & ~zero_mask(r) & ~zero_mask(s);
-    if (!good) return 0;
-    U256 t = Order::add(r, s);
-    if (zero_mask(t)) return 0;
-    Jacobian p = public_sum(table, s, key, t);
-    if (Field::is_zero(p.z)) return 0;
-    U256 x1 = Order::sub(r, Order::reduce(digest)), zz = Field::sqr(p.z), n = Order::modulus(), more;
-    if (Field::is_zero(Field::sub(p.x, Field::mul(Field::to_field(x1), zz)))) return 1;
-    if (add8(more.v, x1.v, n.v) || !Field::is_canonical(more)) return 0;
-    return Field::is_zero(Field::sub(p.x, Field::mul(Field::to_field(more), zz))) & 1;
+// Before `sums`: u1 = s and u2 = t = r + s modulo n, or 0 and 0, whose sum is infinity, where r, s or t is out of
+// range.
+KERNEL(sm2_verify_scalars, 128, 4)(const u8 *signatures, u8 *u1, u8 *u2, u64 count) {
+    for (u64 i = grid_index(); i < count; i += grid_size()) {
+        U256 r = load_big(signatures + 64 * i), s = load_big(signatures + 64 * i + 32), zero = small256(0);
+        u32 good = Order::is_canonical(r) & Order::is_canonical(s) & ~zero_mask(r) & ~zero_mask(s);
+        U256 t = Order::add(select256(good, zero, r), select256(good, zero, s));
+        good &= ~zero_mask(t);
+        store_big(u1 + 32 * i, select256(good, zero, s));
+        store_big(u2 + 32 * i, t);
+    }
+}
+HOST_THREADS(sm2_verify_scalars)
+
+// Is r = e + x1 modulo n? The residue x1 = r - e, or the same plus n, is compared as x = x1 z^2: no division.
+FUNCTION u32 sm2_check(const U256 &x, const U256 &z, const U256 &digest, const U256 &r) {
+    U256 x1 = Order::sub(r, Order::reduce(digest)), zz = Field::sqr(z), n = Order::modulus(), more;
+    u32 beyond = add8(more.v, x1.v, n.v) - 1;  // 0 if the sum has more than 256 bits
+    u32 right = Field::is_zero(Field::sub(x, Field::mul(Field::to_field(x1), zz)));
+    u32 second = beyond & Field::is_canonical(more);
+    more = select256(second, small256(0), more);
+    second &= Field::is_zero(Field::sub(x, Field::mul(Field::to_field(more), zz)));
+    return (right | second) & ~Field::is_zero(z) & 1;
 }
 
-KERNEL(sm2_verify, 128, 4)(const U256 *table, const u8 *keys, u64 key_stride, const u8 *digests,
-                          const u8 *signatures, u8 *right, u64 count) {
-    for (u64 i = grid_index(); i < count; i += grid_size()) {
-        U256 r = load_big(signatures + 64 * i), s = load_big(signatures + 64 * i + 32);
-        right[i] = (u8)sm2_check(table, load_point(keys + key_stride * i), load_big(digests + 32 * i), r, s);
-    }
+// After `sums`. r below n: an infinite sum has answered for the others.
+KERNEL(sm2_verify, 128, 4)(const U256 *points, const u8 *digests, const u8 *signatures, u8 *right, u64 count) {
+    for (u64 i = grid_index(); i < count; i += grid_size())
+        right[i] = (u8)sm2_check(points[i], points[2 * count + i], load_big(digests + 32 * i),
+                                 load_big(signatures + 64 * i));
 }
 HOST_THREADS(sm2_verify)
