@@ -11,13 +11,13 @@ import numpy as np
 
 from accel import selftest
 from accel.cpu import weierstrass as _portable
+from accel.cpu.weierstrass_vector import Vectors
 from accel.gpu import weierstrass as _gpu
 from accel.reference import sm2 as _sm2
 from accel.reference import sswu as _sswu
 from accel.reference import weierstrass as _reference
 from accel.reference.weierstrass import SECP256K1, SM2, Curve, Flags, Rows, rows_of_ints
 from accel.registry import Op
-
 
 _ONE = np.uint8(1)
 
@@ -88,6 +88,18 @@ ON_CURVE.backend("gpu", needs="cupy", min_batch=65536)(_gpu.on_curve)
 DECOMPRESS.backend("gpu", needs="cupy", min_batch=4096)(_gpu.decompress)
 SIGN_DIGESTS.backend("gpu", needs="cupy", min_batch=4096)(_gpu.sign_digests)
 VERIFY_DIGESTS.backend("gpu", needs="cupy", min_batch=1024)(_gpu.verify_digests)
+
+
+for _level in ("avx2", "ifma"):
+    _vectors = Vectors(_level)
+    MULTIPLY_BASE.backend(_level, needs="numba gmpy2")(_vectors.multiply_base)
+    MULTIPLY.backend(_level, needs="numba gmpy2")(_vectors.multiply)
+    MULTIPLY_ADD.backend(_level, needs="numba gmpy2")(_vectors.multiply_add)
+    ON_CURVE.backend(_level, needs="numba gmpy2")(_vectors.on_curve)
+    DECOMPRESS.backend(_level, needs="numba gmpy2")(_vectors.decompress)
+    MAP_TO_CURVE.backend(_level, needs="numba gmpy2")(_vectors.map_to_curve)
+    SIGN_DIGESTS.backend(_level, needs="numba gmpy2")(_vectors.sign_digests)
+    VERIFY_DIGESTS.backend(_level, needs="numba gmpy2")(_vectors.verify_digests)
 
 
 def _cases(kind: str, curve: Curve, *names: str) -> list[Rows]:

@@ -65,7 +65,7 @@ def jacobian_double(f: Field[V], point: Triple[V]) -> Triple[V]:
         slope = f.scale(f.sqr(x), 3)
     else:
         zz = f.sqr(z)
-        slope = f.mul(f.scale(f.sub(x, zz), 3), f.add(x, zz))
+        slope = f.scale(f.mul(f.sub(x, zz), f.add(x, zz)), 3)
     yy = f.sqr(y)
     quarter = f.scale(f.mul(x, yy), 4)
     x3 = f.sub(f.sqr(slope), f.scale(quarter, 2))

@@ -1,0 +1,178 @@
+"""SM2 and secp256k1 on SIMD kernels: batches in rows of bytes, in and out.
+
+Rows are padded to whole vectors by repeating the last one; projective points between two kernels are 64-bit
+words in the layout of the level (see `weierstrass_programs`). Every range of a batch runs on its own thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import gmpy2
+import numpy as np
+import numpy.typing as npt
+
+from accel.cpu import threads
+from accel.cpu.weierstrass import base_tables
+from accel.reference.weierstrass import SM2, Curve, Flags, Rows, ints, rows_of_ints
+
+U64 = npt.NDArray[np.uint64]
+
+RADIX = 1 << 260
+_BLOCK = 16  # vectors: the least a thread takes
+_VALUE_WORDS = {"ifma": 5 * 8, "avx2": 10 * 4}
+_LANES = {"ifma": 8, "avx2": 4}
+
+
+class Vectors:
+    """The operations at one CPU level."""
+
+    def __init__(self, level: str) -> None:
+        self.level, self.lanes = level, _LANES[level]
+
+    def multiply_base(self, curve: Curve, scalars: Rows) -> Rows:
+        return self._affine(curve, self._base(curve, scalars), len(scalars))[0]
+
+    def multiply(self, curve: Curve, bases: Rows, scalars: Rows) -> Rows:
+        batch = max(len(bases), len(scalars))
+        return self._affine(curve, self._own(curve, bases, scalars, batch), batch)[0]
+
+    def multiply_add(self, curve: Curve, u1: Rows, bases: Rows, u2: Rows) -> tuple[Rows, Flags]:
+        batch = len(u1)
+        left, right = self._base(curve, u1), self._own(curve, bases, u2, batch)
+        self._run("add", curve, (left, right), batch)
+        return self._affine(curve, left, batch)
+
+    def on_curve(self, curve: Curve, rows: Rows) -> Flags:
+        batch = len(rows)
+        flags = self._flags(batch)
+        self._run("on_curve", curve, (self._padded(rows, batch), flags), batch)
+        return _set(flags, batch)
+
+    def decompress(self, curve: Curve, xs: Rows, parities: Rows) -> tuple[Rows, Flags]:
+        batch = len(xs)
+        flags = self._flags(batch, 2)
+        wanted = np.zeros_like(flags)
+        wanted[:batch] = parities
+        ys = np.empty((len(flags), 32), np.uint8)
+        self._run("decompress", curve, (self._padded(xs, batch, 2), wanted, ys, flags), batch)
+        found = _set(flags, batch)
+        points = np.concatenate([xs, ys[:batch]], axis=1)
+        points[~found] = 0
+        return points, found
+
+    def map_to_curve(self, curve: Curve, elements: Rows) -> tuple[Rows, Flags]:
+        batch = len(elements)
+        points = self._projective(batch)
+        self._run("map_to_curve", curve, (self._padded(elements, batch), points), batch)
+        return self._affine(curve, points, batch)
+
+    def sign_digests(self, d: Rows, digests: Rows, nonces: Rows) -> tuple[Rows, Flags]:
+        batch = len(digests)
+        n = gmpy2.mpz(SM2.n)
+        inverse = gmpy2.powmod_sec(1 + ints(d[None])[0], n - 2, n)
+        points = self.multiply_base(SM2, nonces)
+        flags = self._flags(batch)
+        signatures = np.empty((len(flags), 64), np.uint8)
+        columns = [self._padded(rows, batch) for rows in (points, digests, nonces)]
+        factor = rows_of_ints([int(inverse * RADIX % n)])
+        self._run("sign", SM2, (*columns, factor, signatures, flags), batch)
+        return signatures[:batch], _set(flags, batch)
+
+    def verify_digests(self, keys: Rows, digests: Rows, signatures: Rows) -> Flags:
+        batch = len(digests)
+        r, s = signatures[:, :32], signatures[:, 32:]
+        t = self._add_modulo_order(signatures, s, batch)
+        good = self._nonzero_below_order(r) & self._nonzero_below_order(s) & t.any(axis=1)
+        u1 = np.where(good[:, None], s, np.uint8(0))
+        totals, infinite = self.multiply_add(SM2, u1, keys, t)
+        found = self._add_modulo_order(totals, digests, batch)
+        verified: Flags = good & ~infinite & (found == r).all(axis=1)
+        return verified
+
+    def _base(self, curve: Curve, scalars: Rows) -> U64:
+        batch = len(scalars)
+        points = self._projective(batch)
+        table = base_table(curve, self.level)
+        self._run("multiply_base", curve, (self._padded(scalars, batch), table, points), batch)
+        return points
+
+    def _own(self, curve: Curve, bases: Rows, scalars: Rows, batch: int) -> U64:
+        points = self._projective(batch)
+        self._run(
+            "multiply", curve, (self._padded(bases, batch), self._padded(scalars, batch), points), batch
+        )
+        return points
+
+    def _affine(self, curve: Curve, points: U64, batch: int) -> tuple[Rows, Flags]:
+        infinite = self._flags(batch)
+        rows = np.empty((len(infinite), 64), np.uint8)
+        products = np.empty(len(points) // 3, np.uint64)
+        self._run("to_affine", curve, (points, products, rows, infinite), batch)
+        return rows[:batch], _set(infinite, batch)
+
+    def _add_modulo_order(self, left: Rows, right: Rows, batch: int) -> Rows:
+        total = np.empty((len(self._flags(batch)), 32), np.uint8)
+        arrays = (self._padded(left, batch), self._padded(right, batch), total)
+        self._run("add_modulo_order", SM2, arrays, batch)
+        return total[:batch]
+
+    def _run(self, name: str, curve: Curve, arrays: tuple[npt.NDArray[Any], ...], batch: int) -> None:
+        from accel.cpu import weierstrass_kernels as kernels  # numba takes a second to import
+
+        kernel: Callable[..., None] = getattr(kernels, name)
+        tag = kernels.variant(curve, self.level)
+        flat = tuple(array.reshape(-1) for array in arrays)
+        vectors = -(-batch // self.lanes)
+        threads.each_range(vectors, _BLOCK, lambda start, stop: kernel(tag, flat, start, stop))
+
+    def _size(self, batch: int, vectors: int = 1) -> int:
+        return -(-batch // (self.lanes * vectors)) * self.lanes * vectors
+
+    def _padded(self, rows: Rows, batch: int, vectors: int = 1) -> Rows:
+        """Contiguous rows for whole vectors; a single row is repeated for all."""
+        size = self._size(batch, vectors)
+        if len(rows) == size:
+            return np.ascontiguousarray(rows)
+        padded = np.empty((size, rows.shape[1]), np.uint8)
+        padded[: len(rows)] = rows
+        padded[len(rows) :] = rows[-1]
+        return padded
+
+    def _flags(self, batch: int, vectors: int = 1) -> U64:
+        return np.zeros(self._size(batch, vectors), np.uint64)
+
+    def _projective(self, batch: int) -> U64:
+        return np.empty(self._size(batch) // self.lanes * 3 * _VALUE_WORDS[self.level], np.uint64)
+
+    @staticmethod
+    def _nonzero_below_order(rows: Rows) -> Flags:
+        limit = np.frombuffer(SM2.n.to_bytes(32, "big"), ">u8")
+        words = np.ascontiguousarray(rows).view(">u8")
+        below = np.zeros(len(rows), np.bool_)
+        for column in reversed(range(4)):
+            below = (words[:, column] < limit[column]) | (words[:, column] == limit[column]) & below
+        found: Flags = below & words.any(axis=1)
+        return found
+
+
+def _set(words: U64, batch: int) -> Flags:
+    flags: Flags = words[:batch] != 0
+    return flags
+
+
+@cache
+def base_table(curve: Curve, level: str) -> U64:
+    """``[window][coordinate and 52-bit limb][entry]`` in the field's representation, in one dimension."""
+    from accel.cpu.weierstrass_emit import BASE_WINDOWS
+
+    bits, windows = BASE_WINDOWS[level]
+    factor = RADIX if curve is SM2 else 1
+    rows = []
+    for row in base_tables(curve, bits, windows):
+        for coordinate in range(2):
+            values = [point[coordinate] * factor % curve.p for point in row]
+            rows += [[value >> 52 * limb & (1 << 52) - 1 for value in values] for limb in range(5)]
+    return np.array(rows, dtype=np.uint64).reshape(-1)
