@@ -173,60 +173,58 @@ def select(module: Any, name: str, machine: Any) -> Any:
 
 
 def lookup(module: Any, name: str, machine: Any) -> Any:
-    """Define ``name(r, table, digits, limbs)``: from a table that all lanes share, entries named by digits.
+    """Define ``name(r, table, digits, limbs, vectors)``: entries named by digits, of a table that all share.
 
-    The table has 2^w words for each outer limb, w being `window_bits`. Every word is read.
+    The table has 2^w words for each outer limb, w being `window_bits`; every word is read. All vectors look
+    up two limbs before the next two are begun: a whole table would not stay in the first-level cache.
     """
     number, byte, word = machine.vector.as_pointer(), I8.as_pointer(), I64.as_pointer()
-    e = _Lanes(module, name, machine, [number, word, byte, I64])
-    b = e.builder
-    r, table, digits, limbs = e.function.args
-    index = e.digits(digits)
-    size = 1 << window_bits(e.kind.count)
-    if machine is not Ifma:
+    e = _Lanes(module, name, machine, [number, word, byte, I64, I64])
+    b, lanes = e.builder, e.kind.count
+    r, table, digits, limbs, vectors = e.function.args
+    step = e.own_limbs(limbs)
+    size = 1 << window_bits(lanes)
 
-        def scan(j: Value, _: list[Value]) -> list[Value]:
-            def entry(at: Value, found: list[Value]) -> list[Value]:
-                chosen = e.equal(index, at)
-                return [
-                    b.or_(x, b.and_(chosen, e.load(table, b.add(b.mul(j, I64(size)), at), w * size)))
-                    for w, x in enumerate(found)
-                ]
+    def scanned(words: Value, index: Value) -> list[Value]:
+        def entry(at: Value, found: list[Value]) -> list[Value]:
+            chosen = e.equal(index, at)
+            return [b.or_(x, b.and_(chosen, e.load(words, at, w * size))) for w, x in enumerate(found)]
 
-            _, found = e.loop(I64(0), I64(size), 1, [e.zero] * 2, entry)
-            for w, value in enumerate(found):
-                e.split(r, b.add(j, I64(w)), value)
-            return []
+        return e.loop(I64(0), I64(size), 1, [e.zero] * 2, entry)[1]
 
-        e.loop(I64(0), limbs, 2, [], scan)
-        b.ret_void()
-        return e.function
-
-    # vpermi2q reads 16 words by the low four bits of the digit; the higher ones choose among the results.
-    chosen = [
-        b.icmp_unsigned("!=", b.and_(index, splat(e.kind, 1 << bit)), e.zero)
-        for bit in range(4, window_bits(e.kind.count))
-    ]
+    def permuted(words: Value, index: Value) -> list[Value]:
+        # vpermi2q reads 16 words by the low four bits of the digit; the higher ones choose among the results.
+        chosen = [
+            b.icmp_unsigned("!=", b.and_(index, splat(e.kind, 1 << bit)), e.zero)
+            for bit in range(4, window_bits(lanes))
+        ]
+        words = b.bitcast(words, number)
+        found = []
+        for w in range(2):
+            level = []
+            for k in range(w * size // 8, (w + 1) * size // 8, 2):
+                pair = [e.load(words, I64(k)), index, e.load(words, I64(k + 1))]
+                level.append(call(b, "llvm.x86.avx512.vpermi2var.q.512", e.kind, *pair))
+            for high in chosen:
+                level = [b.select(high, y, x) for x, y in zip(level[::2], level[1::2], strict=True)]
+            found += level
+        return found
 
     def limb(j: Value, _: list[Value]) -> list[Value]:
-        words = b.bitcast(b.gep(table, [b.mul(j, I64(size))]), number)
-        found = [
-            call(
-                b,
-                "llvm.x86.avx512.vpermi2var.q.512",
-                e.kind,
-                e.load(words, I64(2 * k)),
-                index,
-                e.load(words, I64(2 * k + 1)),
-            )
-            for k in range(size // 16)
-        ]
-        for high in chosen:
-            found = [b.select(high, y, x) for x, y in zip(found[::2], found[1::2], strict=True)]
-        e.store(found[0], r, j)
+        words = b.gep(table, [b.mul(j, I64(size))])
+
+        def vector(v: Value, _: list[Value]) -> list[Value]:
+            index = e.digits(b.gep(digits, [b.mul(v, I64(lanes))]))
+            found = permuted(words, index) if machine is Ifma else scanned(words, index)
+            target = b.gep(r, [b.mul(v, step)])
+            for w, value in enumerate(found):
+                e.split(target, b.add(j, I64(w)), value)
+            return []
+
+        e.loop(I64(0), vectors, 1, [], vector)
         return []
 
-    e.loop(I64(0), limbs, 1, [], limb)
+    e.loop(I64(0), limbs, 2, [], limb)
     b.ret_void()
     return e.function
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from accel.cpu.lane_memory import aligned
 from accel.cpu.modular_kernel import GATHER, LOAD_A, LOOKUP, MULTIPLY, SQUARE, STORE, STORE_ROWS
 from accel.cpu.modular_program import ONE, Program, little_digits
 from accel.limbs import U64, LimbArray
@@ -197,7 +198,8 @@ def _run_to_rows(
 
 def _rows(backend: VectorBackend, count: int, m: Modulus) -> U64:
     lanes = backend.lanes
-    out = np.empty((-(-count // lanes) * lanes + 1, -(-m.limbs // lanes) * lanes), dtype=np.uint64)
+    shape = -(-count // lanes) * lanes + 1, -(-m.limbs // lanes) * lanes
+    out = aligned(shape[0] * shape[1]).reshape(shape)
     out[-1] = 0
     out[-1, : m.limbs] = m.array([m.one]).limbs[:, 0]
     return out

@@ -167,6 +167,11 @@ def interpreter(lanes: int) -> Any:
                             for k in range(left):
                                 out[j, block + whole * lanes + k] = memory[edge + j * lanes + k]
                     continue
+                if operation == LOOKUP:
+                    entry = x * limbs * table_words
+                    digit = row * digits.shape[1] + block
+                    _call("lookup", lanes, (memory, target, table, entry, digits, digit, limbs, used))
+                    continue
                 for v in range(used):
                     lane = block + v * lanes
                     digit = row * digits.shape[1] + lane * digit_step
@@ -189,9 +194,6 @@ def interpreter(lanes: int) -> Any:
                             lanes,
                             (memory, target, memory, here, entry, 1 << window, digits, digit, inner),
                         )
-                    elif operation == LOOKUP:
-                        entry = x * limbs * table_words
-                        _call("lookup", lanes, (memory, target, table, entry, digits, digit, limbs))
                     elif operation == GATHER:
                         at = row * index.shape[1] + lane
                         _call("gather", lanes, (memory, target, rows, 0, index, at, rows.shape[1], limbs))

@@ -13,6 +13,7 @@ import gmpy2
 import numpy as np
 
 from accel.cpu import lanes_ir, modular_gmpy2, modular_groups, modular_kernel, threads
+from accel.cpu.lane_memory import add, aligned, difference, lane_rows, widened
 from accel.cpu.modular_kernel import (
     LOAD_A,
     LOAD_B,
@@ -30,12 +31,12 @@ from accel.cpu.modular_program import (
     windowed_power,
 )
 from accel.errors import NotInvertible
-from accel.limbs import LIMB_BITS, LIMB_MASK, U64, LimbArray
+from accel.limbs import LIMB_BITS, U64, LimbArray
 from accel.modular_backends import ByteRows, FixedBasePlan, Groups
 from accel.modulus import Modulus
 
 _BLOCK_BYTES = 1 << 17  # slots of a block
-_TABLE_BLOCK_BYTES = 1 << 19  # blocks of fixed-base powers: the table streams past once for each
+_TABLE_BLOCK_BYTES = 1 << 20  # blocks of fixed-base powers: the table streams past once for each
 _INVERTED_DIRECTLY = 16
 
 
@@ -135,9 +136,9 @@ class VectorBackend:
             return self.crt(residues_q, residues_p, q, p, pq)
         # Products with p^-1 R and p R of plain numbers are plain.
         p_inverse = q.to_montgomery(pow(p.value, -1, q.value))
-        term_q, term_p = (self._scaled(_widened(x, q), p_inverse, q) for x in (residues_q, residues_p))
-        quotient = _widened(_difference(term_q, term_p, q), pq)
-        return _sum(self._scaled(quotient, pq.to_montgomery(p.value), pq), _widened(residues_p, pq))
+        term_q, term_p = (self._scaled(widened(x, q), p_inverse, q) for x in (residues_q, residues_p))
+        quotient = widened(difference(term_q, term_p, q), pq)
+        return add(self._scaled(quotient, pq.to_montgomery(p.value), pq), widened(residues_p, pq))
 
     def multi_power(self, bases: LimbArray, exponents: Sequence[Sequence[int]], m: Modulus) -> LimbArray:
         return modular_groups.multi_power(self, bases, exponents, m)
@@ -181,18 +182,18 @@ class VectorBackend:
         run = modular_kernel.interpreter(self.lanes)
         instructions = np.array(program, dtype=np.int64).reshape(-1, 4)
         none = np.zeros((1, 1), dtype=np.uint64)
-        matrix_a, matrix_b = _lane_rows(a, none), _lane_rows(b, none)
+        matrix_a, matrix_b = lane_rows(a), lane_rows(b)
         lanes_stored = count if out_rows is None else 0
-        out = _aligned(m.limbs * lanes_stored).reshape(m.limbs, lanes_stored)
+        out = aligned(m.limbs * lanes_stored).reshape(m.limbs, lanes_stored)
         fixed = np.concatenate(
             [prepared.spread(value) for value in reversed(constants)] or [np.empty(0, dtype=np.uint64)]
         )
         share = -(-count // (self.lanes * threads.count()))
         block_bytes = _TABLE_BLOCK_BYTES if streams else _BLOCK_BYTES
-        vectors = max(1, min(64, share, block_bytes // (8 * number * slots)))
+        vectors = max(1, min(128, share, block_bytes // (8 * number * slots)))
 
         def work(start: int, stop: int) -> None:
-            memory = _aligned(slots * vectors * number + len(fixed) + 2 * number)
+            memory = aligned(slots * vectors * number + len(fixed) + 2 * number)
             memory[slots * vectors * number :][: len(fixed)] = fixed
             run(
                 start,
@@ -243,7 +244,9 @@ class VectorBackend:
             upper = self.multiply(lower, LimbArray(np.repeat(step.limbs, known, axis=1)), m)
             entries[:, :, known : 2 * known] = upper.limbs.reshape(m.limbs, -1, known)
             step = self.square(step, m)
-        return np.ascontiguousarray(entries.transpose(1, 0, 2)).reshape(-1)
+        table = aligned(entries.size)
+        table.reshape(len(bases), m.limbs, -1)[:] = entries.transpose(1, 0, 2)
+        return table
 
 
 class _Prepared:
@@ -263,49 +266,6 @@ class _Prepared:
     def spread(self, value: int) -> U64:
         """A number in every lane of a vector."""
         return np.repeat(self._split(value), self._lanes)
-
-
-def _lane_rows(values: LimbArray | None, none: U64) -> U64:
-    """A limb matrix whose neighbouring lanes lie side by side in memory."""
-    if values is None:
-        return none
-    limbs = values.limbs
-    return limbs if limbs.strides[1] == limbs.itemsize else np.ascontiguousarray(limbs)
-
-
-def _widened(values: LimbArray, m: Modulus) -> LimbArray:
-    limbs = np.zeros((m.limbs, len(values)), dtype=np.uint64)
-    limbs[: values.limb_count] = values.limbs
-    return LimbArray(limbs)
-
-
-def _difference(a: LimbArray, b: LimbArray, m: Modulus) -> LimbArray:
-    """a - b modulo m."""
-    below = np.zeros(len(a), dtype=np.int64)
-    limbs = np.empty_like(a.limbs)
-    for j in range(m.limbs):
-        below += a.limbs[j].astype(np.int64) - b.limbs[j].astype(np.int64)
-        limbs[j] = below & LIMB_MASK
-        below >>= LIMB_BITS
-    # Where it fell below zero, ``below`` is -1, all bits set.
-    return _sum(LimbArray(limbs), LimbArray(m.limb_values[:, None] & below.astype(np.uint64)))
-
-
-def _sum(a: LimbArray, b: LimbArray) -> LimbArray:
-    """a + b without the carry out of the last limb."""
-    carry = np.zeros(len(a), dtype=np.uint64)
-    limbs = np.empty_like(a.limbs)
-    for j in range(a.limb_count):
-        carry += a.limbs[j] + b.limbs[j]
-        limbs[j] = carry & np.uint64(LIMB_MASK)
-        carry >>= np.uint64(LIMB_BITS)
-    return LimbArray(limbs)
-
-
-def _aligned(words: int) -> U64:
-    """Uninitialised words from a 64-byte boundary on: vectors that cross cache lines cost twice."""
-    raw = np.empty(words + 8, dtype=np.uint64)
-    return raw[-raw.ctypes.data // 8 % 8 :][:words]
 
 
 ifma = VectorBackend("ifma", 8)

@@ -64,7 +64,7 @@ def product(module: Any, name: str, machine: Any) -> Any:
 
     n is the modulus as scalars, n0 = -n^-1 modulo 2^(limb bits), q scratch for a number.
     """
-    e = _Montgomery(module, name, machine)
+    e = Montgomery(module, name, machine)
 
     def lower(width: int, c: Value) -> Sums:
         return e.lower_product(width, c, e.a, e.b)
@@ -80,7 +80,7 @@ def product(module: Any, name: str, machine: Any) -> Any:
 
 def square(module: Any, name: str, machine: Any) -> Any:
     """Define ``name(r, a, b, n, n0, q, limbs)``: r is a squared, b is not read, limbs is even."""
-    e = _Montgomery(module, name, machine)
+    e = Montgomery(module, name, machine)
 
     def upper(width: int, c: Value) -> Sums:
         return e.upper_product(e.empty(width), c, e.a, e.a, e.limbs)
@@ -159,11 +159,15 @@ class Emitter:
         return index, current
 
 
-class _Montgomery(Emitter):
+class Montgomery(Emitter):
     def __init__(self, module: Any, name: str, machine: Any) -> None:
         number, word = machine.vector.as_pointer(), I64.as_pointer()
         super().__init__(module, name, machine, [number, number, number, word, I64, number, I64])
         self.r, self.a, self.b, self.n, n0, self.q, self.limbs = self.function.args
+        self.prepare(n0)
+
+    def prepare(self, n0: Value) -> None:
+        machine = self.machine
         self.reach = machine.reach
         self.parts = range(machine.reach + 1)
         self.n0 = broadcast(self.builder, self.kind, n0)
@@ -206,9 +210,9 @@ class _Montgomery(Emitter):
     def empty(self, width: int) -> Sums:
         return [[self.zero] * width for _ in self.parts]
 
-    def lower_product(self, width: int, c: Value, x: Value, y: Value) -> Sums:
-        """Columns c ... c + width - 1 of x y, below ``limbs``."""
-        sums = self.rows(self.empty(width), x, y, c, I64(0), c)
+    def lower_product(self, width: int, c: Value, x: Value, y: Value, sums: Sums | None = None) -> Sums:
+        """Add to columns c ... c + width - 1, below ``limbs``, those of x y."""
+        sums = self.rows(sums or self.empty(width), x, y, c, I64(0), c)
         limbs = [self.load(x, I64(w)) for w in range(width)]
         for k in range(width):
             digit = self.load(y, c, k)
