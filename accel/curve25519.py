@@ -11,7 +11,7 @@ group; and it is a multiple of the cofactor, so a low-order component added by a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from accel import selftest
 from accel.cpu import curve25519 as _cpu
@@ -25,15 +25,33 @@ POINT_BYTES = 32
 SCALAR_BYTES = 32
 SUITE = b"curve25519_XMD:SHA-512_ELL2_RO_"
 
-HASH_TO_CURVE: Op[[Sequence[bytes], bytes], bytes] = Op("curve25519.hash_to_curve")
-HASH_TO_CURVE.backend("reference")(_reference.hash_to_curve)
-HASH_TO_CURVE.backend("portable", needs="gmpy2")(_cpu.hash_to_curve)
-HASH_TO_CURVE.backend("gpu", needs="cupy", min_batch=4096)(_gpu.hash_to_curve)
+Invalid = tuple[int, str] | None
 
-SCALAR_MULT: Op[[bytes, bytes], bytes] = Op("curve25519.scalar_mult")
-SCALAR_MULT.backend("reference")(_reference.scalar_mult_many)
-SCALAR_MULT.backend("portable", needs="cryptography")(_cpu.scalar_mult_many)
-SCALAR_MULT.backend("gpu", needs="cupy", min_batch=4096)(_gpu.scalar_mult_many)
+_SAMPLE_SCALAR = b"\x08" + bytes(30) + b"\x40"
+_SAMPLE_TAG = b"LIUTONG-SAMPLE-" + SUITE
+
+
+def _sample_messages(batch: int) -> list[bytes]:
+    return [number.to_bytes(16, "big") for number in range(batch)]
+
+
+def _sample_points(batch: int) -> bytes:
+    return (b"\x09" + bytes(31)) * batch  # the base point
+
+
+HASH_TO_CURVE: Op[[Sequence[bytes], bytes], bytes] = Op(
+    "curve25519.hash_to_curve", sample=lambda batch: (_sample_messages(batch), _SAMPLE_TAG)
+)
+SCALAR_MULT: Op[[bytes, bytes], bytes] = Op(
+    "curve25519.scalar_mult", sample=lambda batch: (_sample_points(batch), _SAMPLE_SCALAR)
+)
+HASH_AND_MULTIPLY: Op[[Sequence[bytes], bytes, bytes], bytes] = Op(
+    "curve25519.hash_and_multiply",
+    sample=lambda batch: (_sample_messages(batch), _SAMPLE_TAG, _SAMPLE_SCALAR),
+)
+FIND_INVALID: Op[[bytes], Invalid] = Op(
+    "curve25519.find_invalid", sample=lambda batch: (_sample_points(batch),)
+)
 
 
 def random_scalar(rng: Rng = system_rng) -> bytes:
@@ -56,29 +74,34 @@ def hash_to_curve(messages: Sequence[bytes], dst: bytes, *, backend: str = "auto
     Raises BadParameter for an empty tag or a message that is not bytes. Timing depends on the messages in
     the portable backend; it is measured by nobody but the process that owns them.
     """
-    selftest.ensure("curve25519")
-    if not isinstance(dst, bytes) or not dst:
-        raise BadParameter("the domain separation tag must be at least one byte")
-    for index, message in enumerate(messages):
-        if not isinstance(message, bytes):
-            raise BadParameter(f"message {index} is not bytes", index=index)
+    _check_messages(messages, dst)
     return HASH_TO_CURVE.select(backend, batch=len(messages))(messages, dst)
 
 
 def scalar_mult_many(points: bytes, scalar: bytes, *, backend: str = "auto") -> bytes:
     """Multiply every point by one secret scalar (X25519); n points in, n points out, in order.
 
-    Constant-time in the scalar with the ``cpu`` backend (OpenSSL); ``reference`` is for tests only.
-    Validates every input point first, so points of a peer may be passed as they came.
+    Constant-time in the scalar but with ``reference``, which is for tests only. Validates every input point
+    first, so points of a peer may be passed as they came.
 
     Raises BadEncoding for a length that is no multiple of 32, InvalidPoint with ``index``, BadParameter for
     a scalar that is not 32 clamped bytes (take it from `random_scalar`).
     """
-    selftest.ensure("curve25519")
-    if len(scalar) != SCALAR_BYTES or scalar[0] & 7 or scalar[31] >> 6 != 1:
-        raise BadParameter("a scalar is 32 clamped bytes; use random_scalar")
-    validate(points)
-    return SCALAR_MULT.select(backend, batch=len(points) // POINT_BYTES)(points, scalar)
+    _check_scalar(scalar)
+    count = validate(points)
+    return SCALAR_MULT.select(backend, batch=count)(points, scalar)
+
+
+def hash_and_multiply(
+    messages: Sequence[bytes], dst: bytes, scalar: bytes, *, backend: str = "auto"
+) -> bytes:
+    """``scalar_mult_many(hash_to_curve(messages, dst), scalar)`` in one go, which saves time.
+
+    Raises what these raise; hashed points need no validation. Messages and scalar are protected as there.
+    """
+    _check_messages(messages, dst)
+    _check_scalar(scalar)
+    return HASH_AND_MULTIPLY.select(backend, batch=len(messages))(messages, dst, scalar)
 
 
 def validate(points: bytes) -> int:
@@ -91,23 +114,114 @@ def validate(points: bytes) -> int:
     """
     if len(points) % POINT_BYTES:
         raise BadEncoding(f"points take 32 bytes each, {len(points)} bytes is no multiple of that")
-    bad = _cpu.find_invalid(bytes(points))
+    count = len(points) // POINT_BYTES
+    bad = FIND_INVALID.select("auto", batch=count)(points)
     if bad is not None:
         index, reason = bad
         raise InvalidPoint(f"point {index} {reason}", index=index)
-    return len(points) // POINT_BYTES
+    return count
 
 
-@selftest.known_answer("curve25519")
-def _known_answer() -> None:
+def _check_messages(messages: Sequence[bytes], dst: bytes) -> None:
+    if not isinstance(dst, bytes) or not dst:
+        raise BadParameter("the domain separation tag must be at least one byte")
+    # The types first, all at once: a loop over a million messages takes longer than hashing them.
+    if set(map(type, messages)) <= {bytes}:
+        return
+    for index, message in enumerate(messages):
+        if not isinstance(message, bytes):
+            raise BadParameter(f"message {index} is not bytes", index=index)
+
+
+def _check_scalar(scalar: bytes) -> None:
+    if len(scalar) != SCALAR_BYTES or scalar[0] & 7 or scalar[31] >> 6 != 1:
+        raise BadParameter("a scalar is 32 clamped bytes; use random_scalar")
+
+
+# -- backends
+
+HASH_TO_CURVE.backend("reference")(_reference.hash_to_curve)
+HASH_TO_CURVE.backend("portable", needs="gmpy2")(_cpu.hash_to_curve)
+HASH_TO_CURVE.backend("gpu", needs="cupy", min_batch=4096)(_gpu.hash_to_curve)
+
+SCALAR_MULT.backend("reference")(_reference.scalar_mult_many)
+SCALAR_MULT.backend("portable", needs="cryptography")(_cpu.scalar_mult_many)
+SCALAR_MULT.backend("gpu", needs="cupy", min_batch=4096)(_gpu.scalar_mult_many)
+
+HASH_AND_MULTIPLY.backend("reference")(_reference.hash_and_multiply)
+HASH_AND_MULTIPLY.backend("portable", needs="gmpy2 cryptography")(_cpu.hash_and_multiply)
+HASH_AND_MULTIPLY.backend("gpu", needs="cupy", min_batch=4096)(_gpu.hash_and_multiply)
+
+FIND_INVALID.backend("reference")(_reference.find_invalid)
+FIND_INVALID.backend("portable", needs="gmpy2")(_cpu.find_invalid)
+FIND_INVALID.backend("gpu", needs="cupy", min_batch=4096)(_gpu.find_invalid)
+
+
+def _register_vectors(level: str) -> None:
+    """The kernels of one CPU level; numba is imported when one is first called."""
+
+    @HASH_TO_CURVE.backend(level, needs="numba")
+    def hash_to_curve(messages: Sequence[bytes], dst: bytes) -> bytes:
+        from accel.cpu import curve25519_vector
+
+        return curve25519_vector.hash_to_curve(level, messages, dst)
+
+    @SCALAR_MULT.backend(level, needs="numba")
+    def scalar_mult_many(points: bytes, scalar: bytes) -> bytes:
+        from accel.cpu import curve25519_vector
+
+        return curve25519_vector.scalar_mult_many(level, points, scalar)
+
+    @HASH_AND_MULTIPLY.backend(level, needs="numba")
+    def hash_and_multiply(messages: Sequence[bytes], dst: bytes, scalar: bytes) -> bytes:
+        from accel.cpu import curve25519_vector
+
+        return curve25519_vector.hash_and_multiply(level, messages, dst, scalar)
+
+    @FIND_INVALID.backend(level, needs="numba")
+    def find_invalid(points: bytes) -> Invalid:
+        from accel.cpu import curve25519_vector
+
+        return curve25519_vector.find_invalid(level, points)
+
+
+_register_vectors("avx2")
+_register_vectors("ifma")
+
+
+# -- known answers
+
+
+@HASH_TO_CURVE.known_answer
+def _known_hash(run: Callable[[Sequence[bytes], bytes], bytes]) -> None:
     document = selftest.vectors("curve25519")
-    case = document["hash_to_curve"][1]
-    expected = bytes.fromhex(case["P_x"])[::-1]
-    for backend in HASH_TO_CURVE.available():
-        got = hash_to_curve([case["msg"].encode()], document["dst"].encode(), backend=backend)
-        selftest.expect(got == expected, f"hash_to_curve on {backend}")
-    case = document["x25519"][0]
-    for backend in SCALAR_MULT.available():
-        scalar = bytes.fromhex(case["scalar"])
-        got = SCALAR_MULT.select(backend, batch=1)(bytes.fromhex(case["u"]), scalar)
-        selftest.expect(got.hex() == case["result"], f"scalar_mult on {backend}")
+    cases = document["hash_to_curve"]
+    got = run([case["msg"].encode() for case in cases], document["dst"].encode())
+    expected = b"".join(bytes.fromhex(case["P_x"])[::-1] for case in cases)
+    selftest.expect(got == expected, "curve25519.hash_to_curve")
+
+
+@SCALAR_MULT.known_answer
+def _known_product(run: Callable[[bytes, bytes], bytes]) -> None:
+    for case in selftest.vectors("curve25519")["x25519"]:
+        got = run(bytes.fromhex(case["u"]), bytes.fromhex(case["scalar"]))
+        selftest.expect(got.hex() == case["result"], "curve25519.scalar_mult")
+
+
+@HASH_AND_MULTIPLY.known_answer
+def _known_hash_and_product(run: Callable[[Sequence[bytes], bytes, bytes], bytes]) -> None:
+    document = selftest.vectors("curve25519")
+    case = document["hash_and_multiply"][0]
+    got = run([case["msg"].encode()], document["dst"].encode(), bytes.fromhex(case["scalar"]))
+    selftest.expect(got.hex() == case["result"], "curve25519.hash_and_multiply")
+
+
+@FIND_INVALID.known_answer
+def _known_invalid(run: Callable[[bytes], Invalid]) -> None:
+    document = selftest.vectors("curve25519")
+    good = b"".join(bytes.fromhex(case["P_x"])[::-1] for case in document["hash_to_curve"])
+    selftest.expect(run(good) is None, "curve25519.find_invalid refuses valid points")
+    for case in document["invalid"]:
+        found = run(good + bytes.fromhex(case["u"]) + good)
+        at = len(good) // POINT_BYTES
+        selftest.expect(found is not None and found[0] == at, "curve25519.find_invalid accepts a bad point")

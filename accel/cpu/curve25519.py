@@ -61,6 +61,10 @@ def scalar_mult_many(points: bytes, scalar: bytes) -> bytes:
     return bytes(output)
 
 
+def hash_and_multiply(messages: Sequence[bytes], dst: bytes, scalar: bytes) -> bytes:
+    return scalar_mult_many(hash_to_curve(messages, dst), scalar)
+
+
 def find_invalid(points: bytes) -> tuple[int, str] | None:
     """Index and reason of the first u that is not a canonical point of the curve, or None."""
     for offset in range(0, len(points), 32):

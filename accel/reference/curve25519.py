@@ -147,3 +147,20 @@ def scalar_mult_many(points: bytes, scalar: bytes) -> bytes:
             raise InvalidPoint(f"point {index} has low order", index=index)
         output += u.to_bytes(32, "little")
     return bytes(output)
+
+
+def hash_and_multiply(messages: Sequence[bytes], dst: bytes, scalar: bytes) -> bytes:
+    return scalar_mult_many(hash_to_curve(messages, dst), scalar)
+
+
+def find_invalid(points: bytes) -> tuple[int, str] | None:
+    """Index and reason of the first u that is not a canonical point of the curve, or None."""
+    for index in range(len(points) // 32):
+        u = int.from_bytes(points[32 * index : 32 * index + 32], "little")
+        if u >= P:
+            return index, "is not canonically encoded"
+        if x25519(bytes([8]) + bytes(30) + b"\x40", u) == 0:
+            return index, "has low order"
+        if not is_square(curve(u)):
+            return index, "is not on the curve"
+    return None

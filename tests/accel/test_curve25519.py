@@ -119,6 +119,12 @@ def test_low_order_component_of_a_peer_vanishes():
     assert one == curve25519.scalar_mult_many(shifted[0].to_bytes(32, "little"), scalar)
 
 
+def test_wrong_type_is_found_among_messages_whatever_their_order():
+    with pytest.raises(BadParameter) as caught:
+        curve25519.hash_and_multiply([b"a", b"b", bytearray(b"c")], b"tag", curve25519.random_scalar())
+    assert caught.value.detail["index"] == 2
+
+
 @pytest.mark.parametrize("case", VECTORS["invalid"], ids=comment)
 @pytest.mark.parametrize("position", [0, 3, 6])
 def test_bad_point_is_refused_with_its_index(case, position):

@@ -27,7 +27,7 @@ class Blinded:
 
 def evaluate(labels: list[bytes], dst: bytes, scalar: bytes) -> bytes:
     """F of labels that are known, 32 bytes each: what the server does with its own records."""
-    return curve25519.scalar_mult_many(curve25519.hash_to_curve(labels, dst), scalar)
+    return curve25519.hash_and_multiply(labels, dst, scalar)
 
 
 def blind(label: bytes, dst: bytes, rng: Rng) -> Blinded:
@@ -36,7 +36,7 @@ def blind(label: bytes, dst: bytes, rng: Rng) -> Blinded:
         scalar = curve25519.random_scalar(rng)
         remover = _clamped_inverse(scalar)
         if remover is not None:
-            point = curve25519.scalar_mult_many(curve25519.hash_to_curve([label], dst), scalar)
+            point = curve25519.hash_and_multiply([label], dst, scalar)
             return Blinded(point, remover)
 
 

@@ -129,7 +129,7 @@ def blinding(items: Sequence[bytes], dst: bytes, scalar: bytes) -> Callable[[int
     """What `stream.send_array` asks for: items hashed to the curve and multiplied, block by block."""
 
     def blind(first: int, last: int) -> bytes:
-        return curve25519.scalar_mult_many(curve25519.hash_to_curve(items[first:last], dst), scalar)
+        return curve25519.hash_and_multiply(items[first:last], dst, scalar)
 
     return blind
 

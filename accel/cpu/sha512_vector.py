@@ -1,0 +1,272 @@
+"""SHA-512 in the lanes of vectors, and expand_message_xmd (RFC 9380 section 5.3.1) for many messages at once.
+
+One message per lane. Messages of one vector may differ in length: a lane that has taken its last block keeps
+its state while the others go on, so a long message costs its seven neighbours time and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir as llvm
+from numba import njit, types
+from numba.extending import intrinsic
+
+from accel.cpu import ir
+
+U8 = npt.NDArray[np.uint8]
+U64 = npt.NDArray[np.uint64]
+
+BLOCK_BYTES = 128
+UNIFORM_BYTES = 96  # two field elements of 48 bytes
+WORDS = 8  # of one uniform field element: six, and two of zero that make two numbers of four words
+
+
+def _primes(count: int) -> list[int]:
+    found: list[int] = []
+    candidate = 2
+    while len(found) < count:
+        if all(candidate % prime for prime in found):
+            found.append(candidate)
+        candidate += 1
+    return found
+
+
+def _root(value: int, power: int) -> int:
+    """The largest integer whose ``power`` is at most ``value``."""
+    low, high = 0, 1 << (value.bit_length() // power + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if middle**power <= value else (low, middle)
+    return low
+
+
+# FIPS 180-4 sections 4.2.3 and 5.3.5: the first 64 fractional bits of cube and square roots of primes.
+K = np.array([_root(p << 192, 3) & (2**64 - 1) for p in _primes(80)], dtype=np.uint64)
+INITIAL = np.array([_root(p << 128, 2) & (2**64 - 1) for p in _primes(8)], dtype=np.uint64)
+
+
+class Tag(NamedTuple):
+    """What depends on the domain separation tag alone."""
+
+    after_message: U8  # l_i_b_str || 0 || DST_prime || first padding byte
+    blocks: U64  # two rows: the blocks of b_1 and b_2, whose first eight words are filled in for each message
+
+
+def prepare(dst: bytes) -> Tag:
+    if len(dst) > 255:
+        dst = hashlib.sha512(b"H2C-OVERSIZE-DST-" + dst).digest()
+    dst_prime = dst + bytes([len(dst)])
+    after = UNIFORM_BYTES.to_bytes(2, "big") + b"\0" + dst_prime + b"\x80"
+    rows = []
+    for counter in (1, 2):
+        text = bytes(64) + bytes([counter]) + dst_prime
+        padded = text + b"\x80" + bytes(-(len(text) + 17) % BLOCK_BYTES) + (8 * len(text)).to_bytes(16, "big")
+        rows.append(np.frombuffer(padded, dtype=">u8").astype(np.uint64))
+    return Tag(np.frombuffer(after, dtype=np.uint8), np.stack(rows))
+
+
+def _kind(lanes: Any) -> Any:
+    """The vector type of a numba tuple type whose length is the number of lanes."""
+    return llvm.VectorType(ir.I64, lanes)
+
+
+class _Rounds:
+    """Emits rounds on lists of vectors: ``v`` the eight state words, ``w`` the sixteen schedule words."""
+
+    def __init__(self, builder: Any, kind: Any) -> None:
+        self.builder, self.kind = builder, kind
+
+    def sixteen(self, v: list[Any], w: list[Any], keys: list[Any], *, schedule: bool) -> None:
+        b = self.builder
+        for t in range(16):
+            a, bb, c, d, e, f, g, h = v
+            choice = b.xor(g, b.and_(e, b.xor(f, g)))
+            t1 = self._sum(h, self._sigma(e, 14, 18, 41), choice, b.add(keys[t], w[t]))
+            majority = b.or_(b.and_(a, bb), b.and_(c, b.or_(a, bb)))
+            t2 = self._sum(self._sigma(a, 28, 34, 39), majority)
+            v[:] = [b.add(t1, t2), a, bb, c, b.add(d, t1), e, f, g]
+            if schedule:
+                s0 = self._sigma(w[(t + 1) % 16], 1, 8, shift=7)
+                s1 = self._sigma(w[(t + 14) % 16], 19, 61, shift=6)
+                w[t] = self._sum(w[t], s0, w[(t + 9) % 16], s1)
+
+    def _sigma(self, x: Any, *rotations: int, shift: int = 0) -> Any:
+        parts = [self._rotate(x, bits) for bits in rotations]
+        if shift:
+            parts.append(self.builder.lshr(x, ir.splat(self.kind, shift)))
+        return self.builder.xor(self.builder.xor(parts[0], parts[1]), parts[2])
+
+    def _rotate(self, x: Any, bits: int) -> Any:
+        name = f"llvm.fshr.v{self.kind.count}i64"
+        return ir.call(self.builder, name, self.kind, x, x, ir.splat(self.kind, bits))
+
+    def _sum(self, *terms: Any) -> Any:
+        total = terms[0]
+        for term in terms[1:]:
+            total = self.builder.add(total, term)
+        return total
+
+
+def _rounds(schedule: bool) -> Any:
+    @intrinsic
+    def rounds(context: Any, lanes: Any, work: Any, keys: Any, first: Any) -> Any:
+        """Sixteen rounds on ``work`` (8 state and 16 schedule vectors) with ``keys[first:first + 16]``."""
+
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            kind = _kind(signature.args[0].count)
+            base = ir.pointer(context, builder, signature.args[1], arguments[1], kind)
+            table = ir.pointer(context, builder, signature.args[2], arguments[2], ir.I64)
+            v = [ir.load(builder, base, k) for k in range(8)]
+            w = [ir.load(builder, base, 8 + k) for k in range(16)]
+            scalars = [ir.load(builder, table, builder.add(arguments[3], ir.I64(t))) for t in range(16)]
+            k = [ir.broadcast(builder, kind, scalar) for scalar in scalars]
+            _Rounds(builder, kind).sixteen(v, w, k, schedule=schedule)
+            for index, value in enumerate(v + w if schedule else v):
+                ir.store(builder, base, index, value)
+            return context.get_dummy_value()
+
+        return types.void(lanes, work, keys, types.int64), code
+
+    return rounds
+
+
+_rounds_and_schedule = _rounds(True)
+_last_rounds = _rounds(False)
+
+
+def _swap_bytes_typing(context: Any, lanes: Any, work: Any) -> Any:
+    """Big-endian words, read as little-endian, into numbers: the sixteen schedule vectors of ``work``."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = _kind(signature.args[0].count)
+        base = ir.pointer(context, builder, signature.args[1], arguments[1], kind)
+        for k in range(8, 24):
+            swapped = ir.call(builder, f"llvm.bswap.v{kind.count}i64", kind, ir.load(builder, base, k))
+            ir.store(builder, base, k, swapped)
+        return context.get_dummy_value()
+
+    return types.void(lanes, work), code
+
+
+_swap_bytes: Any = intrinsic(_swap_bytes_typing)
+
+
+@njit(nogil=True, cache=True)
+def _compress(lanes: Any, state: U64, work: U64, keys: U64, active: npt.NDArray[np.bool_]) -> None:
+    """Take the block in the schedule vectors of ``work`` into the state of the active lanes."""
+    n = len(lanes)
+    for i in range(8 * n):
+        work[i] = state[i]
+    for first in range(0, 64, 16):
+        _rounds_and_schedule(lanes, work, keys, first)
+    _last_rounds(lanes, work, keys, 64)
+    for word in range(8):
+        for lane in range(n):
+            if active[lane]:
+                state[word * n + lane] += work[word * n + lane]
+
+
+@njit(nogil=True, cache=True)
+def _fill(block: U8, number: int, data: U8, start: int, length: int, after: U8, last: int) -> None:
+    """Block ``number`` of (block of zeros) || message || after || zeros || bit length, the zeros left out."""
+    at = number * 128
+    for i in range(128):
+        block[i] = 0
+    low, high = max(at, 0), min(at + 128, length)
+    for i in range(low, high):
+        block[i - at] = data[start + i]
+    low, high = max(at, length), min(at + 128, length + after.size)
+    for i in range(low, high):
+        block[i - at] = after[i - length]
+    if number == last:
+        bits = 8 * (128 + length + after.size - 1)
+        for i in range(8):
+            block[127 - i] = (bits >> (8 * i)) & 255
+
+
+def state_after_zeros(lanes: Any) -> U64:
+    """The state after the block of zeros that expand_message_xmd begins every message with."""
+    state = np.repeat(INITIAL, len(lanes))
+    _compress(lanes, state, np.zeros(24 * len(lanes), np.uint64), K, np.ones(len(lanes), np.bool_))
+    return state[:: len(lanes)].copy()
+
+
+@njit(nogil=True, cache=True)
+def expand(
+    lanes: Any,
+    data: U8,
+    offsets: npt.NDArray[np.int64],
+    first: int,
+    count: int,
+    after: U8,
+    blocks: U64,
+    zero_block: U64,
+    output: U64,
+) -> None:
+    """expand_message_xmd to 96 bytes of messages ``first … first + count`` of ``data``, cut at ``offsets``.
+
+    ``lanes`` is any tuple whose length is the number of lanes, ``zero_block`` the state after a block of
+    zeros. ``output``: for every vector of messages two field elements of eight words, little end first, of
+    which the last two are zero, lane by lane. Lanes beyond the count get the empty message.
+    """
+    n = len(lanes)
+    state, first_hash = np.empty(8 * n, np.uint64), np.empty(8 * n, np.uint64)
+    work = np.empty(24 * n, np.uint64)
+    starts, lengths, lasts = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
+    active, everyone = np.ones(n, np.bool_), np.ones(n, np.bool_)
+    block = np.empty(128, np.uint8)
+    words = block.view(np.uint64)
+    for vector in range((count + n - 1) // n):
+        longest = 0
+        for lane in range(n):
+            message = vector * n + lane
+            starts[lane], lengths[lane] = 0, 0
+            if message < count:
+                starts[lane] = offsets[first + message]
+                lengths[lane] = offsets[first + message + 1] - starts[lane]
+            lasts[lane] = (lengths[lane] + after.size + 16 - 1) // 128
+            longest = max(longest, lasts[lane])
+        for word in range(8):
+            for lane in range(n):
+                state[word * n + lane] = zero_block[word]
+        for number in range(longest + 1):
+            for lane in range(n):
+                active[lane] = number <= lasts[lane]
+                _fill(block, number, data, starts[lane], lengths[lane], after, lasts[lane])
+                for word in range(16):
+                    work[(8 + word) * n + lane] = words[word]
+            _swap_bytes(lanes, work)
+            _compress(lanes, state, work, K, active)
+        for i in range(8 * n):
+            first_hash[i] = state[i]
+        out = vector * 16 * n
+        for counter in range(2):
+            for number in range(blocks.shape[1] // 16):
+                for word in range(16):
+                    for lane in range(n):
+                        at = (8 + word) * n + lane
+                        work[at] = blocks[counter, number * 16 + word]
+                        if number == 0 and word < 8:
+                            work[at] = first_hash[word * n + lane]
+                            if counter == 1:
+                                work[at] ^= state[word * n + lane]
+                if number == 0:
+                    for word in range(8):
+                        for lane in range(n):
+                            # The state still holds b_1 when b_2 begins: it was mixed in above.
+                            state[word * n + lane] = INITIAL[word]
+                _compress(lanes, state, work, K, everyone)
+            # Big-endian: the first of six words is the highest. b_1 gives six words and two, b_2 four.
+            for word in range(8 if counter == 0 else 4):
+                index = word + 8 * counter
+                for lane in range(n):
+                    value = state[word * n + lane]
+                    output[out + (index // 6 * WORDS + 5 - index % 6) * n + lane] = value
+        for element in range(2):
+            for word in range(6, WORDS):
+                for lane in range(n):
+                    output[out + (element * WORDS + word) * n + lane] = 0
