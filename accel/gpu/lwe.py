@@ -58,7 +58,7 @@ def resident(database: Any) -> DeviceDatabase:
     A C-contiguous CuPy array whose rows are a multiple of 64 bytes is taken as it is, without a copy: it must
     not be changed afterwards. Raises BadParameter for another dtype or shape, DeviceOutOfMemory.
     """
-    cupy = device.require()
+    device.require()
     if database.ndim != 2 or database.dtype not in (np.uint8, np.uint16, np.uint32):
         raise BadParameter("the database must be a 2-D array of uint8, uint16 or uint32")
     rows, columns = database.shape
@@ -66,34 +66,34 @@ def resident(database: Any) -> DeviceDatabase:
     width = columns * itemsize
     pitch = -(-width // PITCH) * PITCH
     with memory.translated():
-        if isinstance(database, cupy.ndarray):
-            database = cupy.ascontiguousarray(database)
-            if width == pitch and database.data.ptr % PITCH == 0:
-                return DeviceDatabase(database.view(cupy.uint8), rows, columns, itemsize)
-        data = cupy.zeros((rows, pitch), dtype=cupy.uint8)
+        on_device = not isinstance(database, np.ndarray)
+        aligned = on_device and width == pitch and database.data.ptr % PITCH == 0
+        if aligned and database.flags.c_contiguous:
+            return DeviceDatabase(database.view(np.uint8), rows, columns, itemsize)
+        data = memory.empty((rows, pitch), np.uint8)
         step = max(_STAGE_BYTES // max(width, 1), 1)
-        for start in range(0, rows, step):
+        for start in range(0, rows if width else 0, step):
             piece = database[start : start + step]
-            if isinstance(piece, np.ndarray):
-                piece = memory.upload(np.ascontiguousarray(piece))
-            data[start : start + step, :width] = piece.view(cupy.uint8)
+            piece = piece.copy() if on_device else memory.upload(np.ascontiguousarray(piece))
+            # What lies behind the end of a row meets digits that are zero.
+            data[start : start + step, :width] = piece.view(np.uint8)
         return DeviceDatabase(data, rows, columns, itemsize)
 
 
 def matvec(database: Database | DeviceDatabase, vector: U32, offset: int) -> U32:
-    return _product(database, vector[:, None], offset, _Vector)[:, 0]
+    return _product(database, vector[:, None], offset, VectorDigits)[:, 0]
 
 
 def matmul(database: Database | DeviceDatabase, matrix: U32, offset: int) -> U32:
-    return _product(database, matrix, offset, _Vector if matrix.shape[1] == 1 else _Matrix)
+    return _product(database, matrix, offset, VectorDigits if matrix.shape[1] == 1 else MatrixDigits)
 
 
-class _Vector:
+class VectorDigits:
     """Digits of a vector on the GPU, and the product with them."""
 
     def __init__(self, vector: Any, expansion: int, pitch: int) -> None:
         groups = -(-pitch // 512)
-        self.digits = device.require().empty(groups * 512, dtype=np.uint32)
+        self.digits = memory.empty((groups * 512,), np.uint32)
         kernel = gpu_compile.kernel(FILE, "lwe_pack_vector")
         length = np.uint64(vector.shape[0])
         launch.launch(
@@ -118,13 +118,13 @@ class _Vector:
         )
 
 
-class _Matrix:
+class MatrixDigits:
     """Digits of a matrix on the GPU, and the product with them."""
 
     def __init__(self, matrix: Any, expansion: int, pitch: int) -> None:
         rows, self._columns = matrix.shape
         self._panels, self._chunks = -(-self._columns // PANEL), pitch // 64
-        self.digits = device.require().empty(self._panels * self._chunks * 1024, dtype=np.uint32)
+        self.digits = memory.empty((self._panels * self._chunks * 1024,), np.uint32)
         launch.launch(
             gpu_compile.kernel(FILE, "lwe_pack_matrix"),
             self.digits.size,
@@ -162,9 +162,12 @@ def _slices(blocks: int, pieces: int) -> int:
 
 
 def _product(
-    database: Database | DeviceDatabase, matrix: U32, offset: int, kind: Callable[..., _Vector | _Matrix]
+    database: Database | DeviceDatabase,
+    matrix: U32,
+    offset: int,
+    kind: Callable[..., VectorDigits | MatrixDigits],
 ) -> U32:
-    cupy = device.require()
+    device.require()
     rows, width = database.shape[0], matrix.shape[1]
     result = np.zeros((rows, width), dtype=np.uint32)
     if not rows or not width or not matrix.shape[0]:
@@ -184,7 +187,8 @@ def _product(
             else:
                 data = resident(database[first:last]).data
             # Rows not yet summed hold zeros; every warp adds what it has.
-            output = cupy.zeros((last - first, width), dtype=np.uint32)
+            output = memory.empty((last - first, width), np.uint32)
+            memory.clear(output)
             digits.add(data, output)
             output -= correction
             return _delivery(output, result[first:last])
