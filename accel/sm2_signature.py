@@ -156,10 +156,11 @@ def _sign_digests(private: PrivateKey, digests: U8, rng: Rng, backend: str) -> U
         if not len(pending):
             return signatures
         nonces = _nonces(key, seed, attempt, pending, digests[pending])
-        pending, retry = pending[in_range(nonces)], pending[~in_range(nonces)]
-        rows, usable = ec.sign_digests(d, digests[pending], nonces[in_range(nonces)], backend=backend)
-        signatures[pending[usable]] = rows[usable]
-        pending = np.concatenate([retry, pending[~usable]])
+        good = in_range(nonces)
+        tried, retry = pending[good], pending[~good]
+        rows, usable = ec.sign_digests(d, digests[tried], nonces[good], backend=backend)
+        signatures[tried[usable]] = rows[usable]
+        pending = np.concatenate([retry, tried[~usable]])
     raise AccelError("no nonce gave a signature: this installation is broken")
 
 

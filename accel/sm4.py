@@ -18,6 +18,7 @@ import numpy as np
 from accel import selftest
 from accel.byte_rows import U8, Buffer, flat
 from accel.errors import BadParameter, DecryptionFailed
+from accel.fresh_bytes import filled
 from accel.randomness import Rng, draw, system_rng
 from accel.sm4_backends import (
     BLOCK_BYTES,
@@ -70,9 +71,8 @@ def gcm_seal(key: bytes, nonce: bytes, plaintext: Data, aad: Data = b"", *, back
 
     A nonce of 12 bytes must never meet the same key twice: repeating one gives away the authentication key.
     """
-    output = np.empty(len(flat(plaintext)) + GCM_TAG_BYTES, np.uint8)
-    gcm_seal_into(key, nonce, plaintext, output, aad, backend=backend)
-    return output.tobytes()
+    size = len(flat(plaintext)) + GCM_TAG_BYTES
+    return filled(size, lambda out: gcm_seal_into(key, nonce, plaintext, out, aad, backend=backend))
 
 
 def gcm_seal_into(
@@ -89,9 +89,8 @@ def gcm_seal_into(
 
 def gcm_open(key: bytes, nonce: bytes, sealed: Data, aad: Data = b"", *, backend: str = "auto") -> bytes:
     """The plaintext, only if tag, nonce and ``aad`` are right; raises DecryptionFailed otherwise."""
-    output = np.empty(max(0, len(flat(sealed)) - GCM_TAG_BYTES), np.uint8)
-    gcm_open_into(key, nonce, sealed, output, aad, backend=backend)
-    return output.tobytes()
+    size = max(0, len(flat(sealed)) - GCM_TAG_BYTES)
+    return filled(size, lambda out: gcm_open_into(key, nonce, sealed, out, aad, backend=backend))
 
 
 def gcm_open_into(
@@ -112,9 +111,7 @@ def gcm_open_into(
 
 def ctr(key: bytes, counter: bytes, data: Data, *, backend: str = "auto") -> bytes:
     """Encrypt or decrypt: the key stream from a 16-byte initial counter. Never use a counter block twice."""
-    output = np.empty(len(flat(data)), np.uint8)
-    ctr_into(key, counter, data, output, backend=backend)
-    return output.tobytes()
+    return filled(len(flat(data)), lambda out: ctr_into(key, counter, data, out, backend=backend))
 
 
 def ctr_into(key: bytes, counter: bytes, data: Data, output: Data, *, backend: str = "auto") -> None:
@@ -174,16 +171,12 @@ def padding_bytes(block: U8) -> int:
 
 def ecb_encrypt(key: bytes, blocks: Data, *, backend: str = "auto") -> bytes:
     """Every 16-byte block on its own: equal blocks show. For formats and tests that need it."""
-    output = np.empty(len(flat(blocks)), np.uint8)
-    ecb_into(key, blocks, output, backend=backend)
-    return output.tobytes()
+    return filled(len(flat(blocks)), lambda out: ecb_into(key, blocks, out, backend=backend))
 
 
 def ecb_decrypt(key: bytes, blocks: Data, *, backend: str = "auto") -> bytes:
     """Undo `ecb_encrypt`."""
-    output = np.empty(len(flat(blocks)), np.uint8)
-    ecb_into(key, blocks, output, decrypt=True, backend=backend)
-    return output.tobytes()
+    return filled(len(flat(blocks)), lambda out: ecb_into(key, blocks, out, decrypt=True, backend=backend))
 
 
 def ecb_into(key: bytes, blocks: Data, output: Data, *, decrypt: bool = False, backend: str = "auto") -> None:

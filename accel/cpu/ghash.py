@@ -146,20 +146,25 @@ def _kernel(parts: int) -> Any:
 _UPDATE = {parts: _kernel(parts) for parts in (1, 4)}
 
 
+@njit(nogil=True, cache=True)
+def _fill_powers(powers):  # type: ignore[no-untyped-def]
+    """From the last row, H, upwards: each power, plus a zero block, times H is the next."""
+    zero = np.zeros(2, np.uint64)
+    last = len(powers) - 1
+    for i in range(last - 1, -1, -1):
+        powers[i] = powers[i + 1]
+        _one(powers[i].ctypes.data, powers[last].ctypes.data, zero.ctypes.data)
+
+
 class Ghash:
     """GHASH of whole blocks in pieces; ``wide`` asks for the 512-bit instructions. Holds the secret key H."""
 
     def __init__(self, h: bytes, *, wide: bool) -> None:
         self._update = _UPDATE[4 if wide else 1]
-        size = (4 if wide else 1) * _VECTORS[4 if wide else 1]
-        self._powers = np.zeros((size, 2), np.uint64)
+        parts = 4 if wide else 1
+        self._powers = np.zeros((parts * _VECTORS[parts], 2), np.uint64)
         self._powers[-1] = _times_x(h)
-        zero = np.zeros(BLOCK, np.uint8)
-        for i in range(size - 2, -1, -1):
-            # The state plus a zero block, times H: the kernel itself makes the next power.
-            power = self._powers[i + 1].copy()
-            _UPDATE[4 if wide else 1](power.ctypes.data, self._powers.ctypes.data, zero.ctypes.data, 1)
-            self._powers[i] = power
+        _fill_powers(self._powers)
         self._state = np.zeros(2, np.uint64)
 
     def update(self, data: npt.NDArray[np.uint8]) -> None:
