@@ -1,4 +1,4 @@
-"""Batch arithmetic modulo an odd number of 256 to 6144 bits, in Montgomery form.
+"""Batch arithmetic modulo an odd number of 256 to 16384 bits, in Montgomery form.
 
     m = modular.Modulus(value)
     x = modular.enter(LimbArray.from_ints([3, 5], m.limbs), m)   # residues -> Montgomery form
@@ -215,7 +215,7 @@ def crt(
 ) -> LimbArray:
     """The x < p q with the given plain residues modulo p and q; as many limbs as Modulus(p q) has.
 
-    Raises BadParameter if p and q share a factor or their product has more than 6144 bits.
+    Raises BadParameter if p and q share a factor or their product has more than 16384 bits.
     """
     _check(residues_p, p)
     _check(residues_q, q)

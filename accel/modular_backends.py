@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Any, TypeVar, cast
 
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accel.limbs import LimbArray
+from accel.modular_known_answers import check
 from accel.modulus import Modulus
 from accel.registry import Op
 
@@ -140,6 +142,7 @@ def _at_first_call(module: str, name: str) -> Callable[..., LimbArray]:
 
 
 for _name, _op in OPERATIONS.items():
+    _op.known_answer(partial(check, _name))
     _op.backend("reference")(_at_first_call("accel.reference.modular", _name))
     _op.backend("portable", needs="gmpy2")(_at_first_call("accel.cpu.modular_gmpy2", _name))
     _op.backend("avx2", needs="numba gmpy2")(_at_first_call("accel.cpu.modular_vector", f"avx2.{_name}"))

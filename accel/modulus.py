@@ -15,7 +15,7 @@ from accel.limbs import LIMB_BITS, LIMB_MASK, U64, LimbArray, limb_count
 T = TypeVar("T")
 
 MIN_BITS = 256
-MAX_BITS = 16384  # ciphertexts of the largest Paillier keys; kernels are tuned for up to 6144
+MAX_BITS = 16384  # ciphertexts of the largest Paillier keys; kernels are tuned for 6144
 
 
 class Modulus:

@@ -172,10 +172,10 @@ def select(module: Any, name: str, machine: Any) -> Any:
     return e.function
 
 
-def lookup(module: Any, name: str, machine: Any) -> Any:
+def lookup(module: Any, name: str, machine: Any, window: int | None = None) -> Any:
     """Define ``name(r, table, digits, limbs, vectors)``: entries named by digits, of a table that all share.
 
-    The table has 2^w words for each outer limb, w being `window_bits`; every word is read. All vectors look
+    The table has 2^w words for each outer limb, w being ``window`` or `window_bits`; every word is read. All vectors look
     up two limbs before the next two are begun: a whole table would not stay in the first-level cache.
     """
     number, byte, word = machine.vector.as_pointer(), I8.as_pointer(), I64.as_pointer()
@@ -183,7 +183,8 @@ def lookup(module: Any, name: str, machine: Any) -> Any:
     b, lanes = e.builder, e.kind.count
     r, table, digits, limbs, vectors = e.function.args
     step = e.own_limbs(limbs)
-    size = 1 << window_bits(lanes)
+    bits = window or window_bits(lanes)
+    size = 1 << bits
 
     def scanned(words: Value, index: Value) -> list[Value]:
         def entry(at: Value, found: list[Value]) -> list[Value]:
@@ -196,7 +197,7 @@ def lookup(module: Any, name: str, machine: Any) -> Any:
         # vpermi2q reads 16 words by the low four bits of the digit; the higher ones choose among the results.
         chosen = [
             b.icmp_unsigned("!=", b.and_(index, splat(e.kind, 1 << bit)), e.zero)
-            for bit in range(4, window_bits(lanes))
+            for bit in range(4, bits)
         ]
         words = b.bitcast(words, number)
         found = []

@@ -233,12 +233,13 @@ class VectorBackend:
             value = gmpy2.powmod(value, 1 << self.window_bits, modulus)
         return self.digit_table(m.array(starts), m)
 
-    def digit_table(self, bases: LimbArray, m: Modulus) -> U64:
+    def digit_table(self, bases: LimbArray, m: Modulus, width: int | None = None) -> U64:
         """Words (base, limb, digit): the powers of each base that `LOOKUP` reads."""
-        entries = np.empty((m.limbs, len(bases), 1 << self.window_bits), dtype=np.uint64)
+        width = width or self.window_bits
+        entries = np.empty((m.limbs, len(bases), 1 << width), dtype=np.uint64)
         entries[:, :, 0] = m.array([m.one]).limbs
         step = bases
-        for bit in range(self.window_bits):
+        for bit in range(width):
             known = 1 << bit
             lower = LimbArray(entries[:, :, :known].reshape(m.limbs, -1))
             upper = self.multiply(lower, LimbArray(np.repeat(step.limbs, known, axis=1)), m)
