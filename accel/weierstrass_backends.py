@@ -86,6 +86,7 @@ MULTIPLY.backend("gpu", needs="cupy", min_batch=1024)(_gpu.multiply)
 MULTIPLY_ADD.backend("gpu", needs="cupy", min_batch=1024)(_gpu.multiply_add)
 ON_CURVE.backend("gpu", needs="cupy", min_batch=65536)(_gpu.on_curve)
 DECOMPRESS.backend("gpu", needs="cupy", min_batch=4096)(_gpu.decompress)
+MAP_TO_CURVE.backend("gpu", needs="cupy", min_batch=4096)(_gpu.map_to_curve)
 SIGN_DIGESTS.backend("gpu", needs="cupy", min_batch=4096)(_gpu.sign_digests)
 VERIFY_DIGESTS.backend("gpu", needs="cupy", min_batch=1024)(_gpu.verify_digests)
 

@@ -21,6 +21,9 @@ from accel.reference.weierstrass import SM2, Curve, Flags, Rows, ints, rows_of_i
 Keep = Callable[[Any], Any]
 """What `memory.secrets_in` gives, or the identity."""
 
+Strided = tuple[Any, np.uint64]
+"""Rows and the bytes from one to the next, 0 where one row serves all."""
+
 BASE_BLOCK = 256  # threads of a block of `base_multiples`, fixed in the kernel
 JACOBIAN_BYTES = 96 + 32  # and a product for the shared inversion
 
@@ -30,8 +33,7 @@ def multiply_base(curve: Curve, scalars: Rows) -> Rows:
 
     def start(first: int, last: int) -> memory.Finish:
         with memory.secrets_in() as secret:
-            k = secret(memory.upload(scalars[first:last], secret=True))
-            affine, _ = _to_affine(curve, _base_multiples(curve, k, secret), secret)
+            affine = base_multiples(curve, secret(memory.upload(scalars[first:last], secret=True)), secret)
             return memory.download(affine, rows[first:last])
 
     memory.in_pieces(len(scalars), 97 + JACOBIAN_BYTES, start)
@@ -41,20 +43,28 @@ def multiply_base(curve: Curve, scalars: Rows) -> Rows:
 def multiply(curve: Curve, points: Rows, scalars: Rows) -> Rows:
     batch = max(len(points), len(scalars))
     rows = np.empty((batch, 64), np.uint8)
-    kernel = _kernel(curve, "point_multiples")
 
     def start(first: int, last: int) -> memory.Finish:
-        count = np.uint64(last - first)
         with memory.secrets_in() as secret:
-            bases, base_stride = _operand(points, first, last)
             k, stride = _operand(scalars, first, last, secret=True)
-            sums = secret(_jacobian(last - first))
-            launch(kernel, last - first, bases, base_stride, secret(k), stride, sums, count)
-            affine, _ = _to_affine(curve, sums, secret)
+            operands = _operand(points, first, last), (secret(k), stride)
+            affine = point_multiples(curve, *operands, last - first, secret)
             return memory.download(affine, rows[first:last])
 
     memory.in_pieces(batch, 161 + JACOBIAN_BYTES, start)
     return rows
+
+
+def base_multiples(curve: Curve, scalars: Any, keep: Keep) -> Any:
+    """On the device: rows of k G for rows of secret k."""
+    return _to_affine(curve, _base_multiples(curve, scalars, keep), keep)[0]
+
+
+def point_multiples(curve: Curve, bases: Strided, scalars: Strided, count: int, keep: Keep) -> Any:
+    """On the device: rows of k P for secret k."""
+    sums = keep(_jacobian(count))
+    launch(_kernel(curve, "point_multiples"), count, *bases, *scalars, sums, np.uint64(count))
+    return _to_affine(curve, sums, keep)[0]
 
 
 def multiply_add(curve: Curve, u1: Rows, points: Rows, u2: Rows) -> tuple[Rows, Flags]:
@@ -98,6 +108,26 @@ def decompress(curve: Curve, xs: Rows, parities: Rows) -> tuple[Rows, Flags]:
 
     memory.in_pieces(len(xs), 98, start)
     return rows, found.astype(np.bool_)
+
+
+def map_to_curve(curve: Curve, elements: Rows) -> tuple[Rows, Flags]:
+    rows, infinite = np.empty((len(elements), 64), np.uint8), np.empty(len(elements), np.uint8)
+    kernel = _kernel(curve, "map_to_sum")
+
+    def start(first: int, last: int) -> memory.Finish:
+        # What was hashed may be anybody's private items.
+        with memory.secrets_in() as secret:
+            given = secret(memory.upload(elements[first:last], secret=True))
+            sums = secret(_jacobian(last - first))
+            launch(kernel, last - first, given, sums, np.uint64(last - first))
+            affine, flags = _to_affine(curve, sums, secret)
+            return _both(
+                memory.download(secret(affine), rows[first:last], secret=True),
+                memory.download(flags, infinite[first:last]),
+            )
+
+    memory.in_pieces(len(elements), 129 + JACOBIAN_BYTES, start)
+    return rows, infinite.astype(np.bool_)
 
 
 def sign_digests(d: Rows, digests: Rows, nonces: Rows) -> tuple[Rows, Flags]:
@@ -179,8 +209,7 @@ def _table(curve: Curve) -> Any:
     return memory.upload(base_table(curve))  # 88 KB: not worth keeping on the device, nor a lock
 
 
-def _operand(rows: Rows, first: int, last: int, *, secret: bool = False) -> tuple[Any, np.uint64]:
-    """The rows of a piece and the bytes between them; one row serves all."""
+def _operand(rows: Rows, first: int, last: int, *, secret: bool = False) -> Strided:
     if len(rows) == 1:
         return memory.upload(rows, secret=secret), np.uint64(0)
     return memory.upload(rows[first:last], secret=secret), np.uint64(rows.shape[1])

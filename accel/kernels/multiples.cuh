@@ -54,7 +54,7 @@ OUTLINED void odd_multiples(Jacobian *table, Affine p) {
     table[0] = from_affine(p);
     Jacobian step = double_aside(table[0]);
     Difference d;
-    ROLLED for (int i = 1; i < POINT_ENTRIES; i++) table[i] = add_jacobian(table[i - 1], step, d);
+    ROLLED for (int i = 1; i < POINT_ENTRIES; i++) table[i] = add_aside(table[i - 1], step, d);
 }
 
 // Read every entry, keep one: the index is secret.

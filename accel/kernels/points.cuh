@@ -76,8 +76,9 @@ FUNCTION Jacobian select_point(u32 mask, const Jacobian &a, const Jacobian &b) {
     return r;
 }
 
-// Off the hot path: one copy of the code serves all callers.
+// Off the hot path: one copy of the code serves all callers in a kernel.
 OUTLINED Jacobian double_aside(Jacobian p) { return double_point(p); }
+OUTLINED Jacobian add_aside(Jacobian p, Jacobian q, Difference &d) { return add_jacobian(p, q, d); }
 
 // All ones if the points that were added were equal, so that their double must stand in for the sum.
 FUNCTION u32 same_point(const Difference &d) { return Field::is_zero(d.h) & Field::is_zero(d.r); }

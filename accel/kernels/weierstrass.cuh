@@ -6,6 +6,7 @@
 #pragma once
 #include "base_multiples.cuh"
 #include "multiples.cuh"
+#include "sswu.cuh"
 
 static constexpr u64 INVERTED_TOGETHER = 16;
 
@@ -115,3 +116,12 @@ KERNEL(decompress, 128, 4)(const u8 *xs, const u8 *parities, u8 *rows, u8 *found
     }
 }
 HOST_THREADS(decompress)
+
+// After hashing to the field: the sum of the images of two elements below p, in Jacobian form. No branch.
+KERNEL(map_to_sum, 128, 4)(const u8 *elements, U256 *points, u64 count) {
+    for (u64 i = grid_index(); i < count; i += grid_size()) {
+        Jacobian p = map_to_curve(load_big(elements + 64 * i));
+        store_jacobian(points, count, i, add_any(p, map_to_curve(load_big(elements + 64 * i + 32))));
+    }
+}
+HOST_THREADS(map_to_sum)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bench.gpu.entry import Entry
 
-FAMILIES = ("lwe", "modular", "paillier")
+FAMILIES = ("curves", "lwe", "modular", "paillier")
 """Modules of this package, each with ``ENTRIES``, a tuple of `Entry`."""
 
 

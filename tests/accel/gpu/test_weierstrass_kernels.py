@@ -12,6 +12,7 @@ from accel import selftest
 from accel.gpu import weierstrass as gpu
 from accel.gpu.base_table import ENTRIES, WINDOW_BITS, WINDOWS, base_table
 from accel.reference import sm2 as reference_sm2
+from accel.reference import sswu
 from accel.reference import weierstrass as reference
 from accel.reference.weierstrass import SECP256K1, SM2, Curve, Rows, rows_of_ints
 from accel.weierstrass_backends import MULTIPLY, MULTIPLY_ADD, MULTIPLY_BASE, SIGN_DIGESTS
@@ -127,6 +128,31 @@ def test_points_are_validated_and_decompressed(curve: Curve) -> None:
     assert (got[below] == want).all()
     assert not found[~below].any()
     assert 0 < want_found.sum() < len(want_found)
+
+
+@CURVES
+def test_hash_to_curve_maps_as_the_reference(curve: Curve) -> None:
+    suite, rng = sswu.SUITES[curve.name], random.Random(4)
+    # Z u^2 = -1 and u = 0 take the special case of the map.
+    special = pow(-pow(suite.z, -1, curve.p), (curve.p + 1) // 4, curve.p)
+    edges = [0, 1, 2, curve.p - 1, curve.p - 2, special, curve.p - special]
+    values = [*edges, *(rng.randrange(curve.p) for _ in range(50))]
+    pairs = [(v, w) for v in edges for w in edges] + list(zip(values, values[::-1], strict=True))
+    elements = rows_of_ints(v for pair in pairs for v in pair).reshape(-1, 64)
+    rows, infinite = gpu.map_to_curve(curve, elements)
+    want, want_infinite = sswu.map_to_curve(curve, elements)
+    assert (infinite == want_infinite).all()
+    assert (rows == want).all()
+    assert infinite.any()  # u and -u map to opposite points
+
+
+@CURVES
+def test_hash_to_curve_gives_the_vectors(curve: Curve) -> None:
+    cases = [c for c in selftest.vectors("weierstrass")["hash_to_curve"] if c["curve"] == curve.name]
+    elements = np.frombuffer(bytes.fromhex("".join(c["u"] for c in cases)), np.uint8).reshape(-1, 64)
+    assert [row.tobytes().hex() for row in gpu.map_to_curve(curve, elements)[0]] == [
+        c["point"] for c in cases
+    ]
 
 
 @pytest.mark.parametrize("count", [0, 1, 16, 17, 500])
