@@ -109,6 +109,7 @@ def validate(curve: Curve, points: Rows, *, backend: str = "auto") -> None:
 
     Raises InvalidPoint with the ``index`` of the first that is not. The points are public.
     """
+    _check_curve(curve)
     points = _matrix(points, 64, "points", one=True)
     canonical = _below(points[:, :32], curve.p) & _below(points[:, 32:], curve.p)
     if len(points):
@@ -130,6 +131,7 @@ def decompress(curve: Curve, compressed: Rows, *, backend: str = "auto") -> Rows
 
     Raises InvalidPoint with ``index`` for another prefix, x not below the field's prime, or x of no point.
     """
+    _check_curve(curve)
     compressed = _matrix(compressed, 33, "compressed points")
     if not len(compressed):
         return _empty(64)

@@ -146,7 +146,7 @@ class Field:
         if a.carried is not None and not reduce:
             return a.carried
         level = self.level
-        assert a.size < 1 << 62, "a limb may overflow"
+        _hold(a.size < 1 << 62, "a limb may overflow")
         limbs = list(a.limbs)
         multiple = math.ceil(-a.low) if a.low < 0 else 0
         reduce = reduce or a.high + multiple > _CAPACITY
@@ -158,7 +158,7 @@ class Field:
                 limbs[at] = level.add(limbs[at], level.constant(multiple * coefficient))
         low, high = a.low + multiple, a.high + multiple
         if reduce:
-            assert high < 512, "a value grew beyond what one reduction takes"
+            _hold(high < 512, "a value grew beyond what one reduction takes")
             self._settle_top(limbs)
             quotient = level.right(limbs[-1], 256 - level.bits * (level.limbs - 1))
             quotient = level.sub(quotient, level.constant(1))
@@ -317,7 +317,7 @@ class Field:
 
         def emit(inner: Field, out: Any, *sources: Any) -> None:
             result = inner.carry(operation(inner, *(inner.load(source, high=_PASSED) for source in sources)))
-            assert result.high <= _PASSED
+            _hold(result.high <= _PASSED, "a result is too large to pass on")
             inner._put(out, result)
 
         memory = self._slot()
@@ -433,7 +433,7 @@ class Secp256k1Field(Field):
 
     def _reduce(self, columns: Columns, high: Fraction) -> Value:
         level, limbs = self.level, self.level.limbs
-        assert high < 250, "a sum of products does not fit 520 bits"
+        _hold(high < 250, "a sum of products does not fit 520 bits")
         c, c16 = ({0: 2**32 + 977}, {0: 16 * (2**32 + 977)})
         if level.bits == 26:
             c, c16 = {0: 977, 1: 1 << 6}, {0: 16 * 977, 1: 1 << 10}
@@ -456,6 +456,11 @@ class Secp256k1Field(Field):
             level.accumulate_constant(low, negative, limb, above, factor, wide=True)
         result = [self._column(low, negative, at) for at in range(limbs)]
         return self._value(result, Fraction(0), 1 + _SLACK, 1 << 57)
+
+
+def _hold(condition: bool, what: str) -> None:
+    if not condition:
+        raise OverflowError(what)
 
 
 def prime_field(level: Level, curve: Curve) -> Field:
