@@ -1,6 +1,6 @@
 """A new bytes object that is filled in place, so that large results are not copied on their way out.
 
-CPython allows what it forbids otherwise while an object is new: after ``PyBytes_FromStringAndSize(NULL, size)``
+CPython allows while an object is new what it forbids later: after ``PyBytes_FromStringAndSize(NULL, size)``
 "the contents of the bytes object are uninitialized", for its maker to write (Python/C API, bytes objects).
 """
 

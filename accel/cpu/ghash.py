@@ -147,13 +147,12 @@ _UPDATE = {parts: _kernel(parts) for parts in (1, 4)}
 
 
 @njit(nogil=True, cache=True)
-def _fill_powers(powers):  # type: ignore[no-untyped-def]
-    """From the last row, H, upwards: each power, plus a zero block, times H is the next."""
-    zero = np.zeros(2, np.uint64)
-    last = len(powers) - 1
-    for i in range(last - 1, -1, -1):
-        powers[i] = powers[i + 1]
-        _one(powers[i].ctypes.data, powers[last].ctypes.data, zero.ctypes.data)
+def _fill_powers(powers, count, zero):  # type: ignore[no-untyped-def]
+    """From ``count`` rows H make H^count … H^1: a row, plus a block of zeros, times H is the next power."""
+    last = powers + 16 * (count - 1)
+    for i in range(count):
+        for _ in range(count - 1 - i):
+            _one(powers + 16 * i, last, zero)
 
 
 class Ghash:
@@ -162,9 +161,10 @@ class Ghash:
     def __init__(self, h: bytes, *, wide: bool) -> None:
         self._update = _UPDATE[4 if wide else 1]
         parts = 4 if wide else 1
-        self._powers = np.zeros((parts * _VECTORS[parts], 2), np.uint64)
-        self._powers[-1] = _times_x(h)
-        _fill_powers(self._powers)
+        size = parts * _VECTORS[parts]
+        self._powers = np.tile(_times_x(h), (size, 1))
+        zero = np.zeros(BLOCK, np.uint8)
+        _fill_powers(self._powers.ctypes.data, size, zero.ctypes.data)
         self._state = np.zeros(2, np.uint64)
 
     def update(self, data: npt.NDArray[np.uint8]) -> None:
