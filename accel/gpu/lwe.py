@@ -26,7 +26,7 @@ BLOCK = 128  # LWE_BLOCK of the kernels
 PITCH = 64  # rows begin at multiples of it
 VECTOR_ROWS = 32  # of a block
 MATRIX_ROWS = 128
-PANEL = 16  # columns
+FEW_COLUMNS = 16  # up to here the memory is the limit, beyond it the tensor cores
 _BLOCKS_EACH = 16  # blocks per multiprocessor that even out its last round
 _STAGE_BYTES = 1 << 28  # of a database that goes up at a time: pinned memory is scarce
 
@@ -119,14 +119,16 @@ class VectorDigits:
 
 
 class MatrixDigits:
-    """Digits of a matrix on the GPU, and the product with them."""
+    """Digits of a matrix on the GPU, in panels of 16 or 32 columns, and the product with them."""
 
     def __init__(self, matrix: Any, expansion: int, pitch: int) -> None:
         rows, self._columns = matrix.shape
-        self._panels, self._chunks = -(-self._columns // PANEL), pitch // 64
-        self.digits = memory.empty((self._panels * self._chunks * 1024,), np.uint32)
+        self._sides = 2 if self._columns <= FEW_COLUMNS else 4
+        self._panels, self._chunks = -(-self._columns // (8 * self._sides)), pitch // 64
+        words = self._panels * self._chunks * self._sides * 512
+        self.digits = memory.empty((words,), np.uint32)
         launch.launch(
-            gpu_compile.kernel(FILE, "lwe_pack_matrix"),
+            gpu_compile.kernel(FILE, "lwe_pack_matrix", LWE_SIDES=self._sides),
             self.digits.size,
             matrix,
             np.uint64(rows),
@@ -141,7 +143,7 @@ class MatrixDigits:
         row_blocks = -(-data.shape[0] // MATRIX_ROWS)
         slices = _slices(row_blocks * self._panels, self._chunks)
         launch.launch(
-            gpu_compile.kernel(FILE, "lwe_matmul"),
+            gpu_compile.kernel(FILE, "lwe_matmul", LWE_SIDES=self._sides),
             data.shape[0],
             data,
             np.uint64(data.shape[0]),

@@ -7,8 +7,8 @@
 // meets its factor times 2^(8 i) with byte i (`expansion` = bytes per entry), and bytes past the end of a row
 // meet zeros. The factor is put into digits first, in the order in which threads read it:
 //   vector   digits[group of 512 bytes][digit][lane][word]: lane l reads bytes 16 l ... 16 l + 15 of the group
-//   matrix   digits[panel of 16 columns][chunk of 64 bytes][tile][lane][word], tile = 4 (column half) + digit:
-//            lane l holds column l / 4 of the half and bytes 16 (l % 4) ... of the chunk
+//   matrix   digits[panel][chunk of 64 bytes][tile][lane][word], a panel being LWE_SIDES times 8 columns and
+//            tile = 4 side + digit: lane l holds column l / 4 of the side and bytes 16 (l % 4) ... of the chunk
 // The tensor cores' own order of depth (PTX ISA, mma.m16n8k32) is permuted so that a lane reads 16 neighbouring
 // bytes: depth may be in any order as long as both factors agree.
 #include "platform.cuh"
@@ -24,7 +24,12 @@
 #define LWE_BLOCK 128
 #define LWE_VECTOR_ROWS 8 // of a warp: each digit that is read serves so many rows
 #define LWE_MATRIX_ROWS 32 // of a warp: two tiles of 16
-#define LWE_TILES 8 // of 8 columns of digits: two halves of 8 columns, four digits each
+// Columns of a warp, in eights. 2 is for the memory's speed, three blocks to a multiprocessor; 4, for products
+// that the tensor cores limit, reads the database half as often and leaves room for two blocks.
+#ifndef LWE_SIDES
+#define LWE_SIDES 2
+#endif
+#define LWE_TILES (4 * LWE_SIDES) // of 8 columns of one digit
 
 struct alignas(16) LweWords {
     u32 word[4];
@@ -160,10 +165,10 @@ KERNEL(lwe_pack_matrix, LWE_BLOCK, 1)(
     const u32 *RESTRICT matrix, u64 rows, u64 columns, u32 expansion, u64 chunks, u64 panels,
     u32 *RESTRICT digits
 ) {
-    for (u64 i = grid_index(); i < panels * chunks * 1024; i += grid_size()) {
-        u32 word = i % 4, lane = i / 4 % 32, tile = i / 128 % 8;
-        u64 chunk = i / 1024 % chunks, panel = i / 1024 / chunks;
-        u64 column = panel * 16 + tile / 4 * 8 + lane / 4;
+    for (u64 i = grid_index(); i < panels * chunks * (128 * LWE_TILES); i += grid_size()) {
+        u32 word = i % 4, lane = i / 4 % 32, tile = i / 128 % LWE_TILES;
+        u64 chunk = i / (128 * LWE_TILES) % chunks, panel = i / (128 * LWE_TILES) / chunks;
+        u64 column = (panel * LWE_SIDES + tile / 4) * 8 + lane / 4;
         u64 depth = chunk * 16 + lane % 4 * 4 + word;
         digits[i] = lwe_pack(matrix, rows, columns, column, expansion, depth, tile % 4);
     }
@@ -214,32 +219,47 @@ KERNEL(lwe_matvec, LWE_BLOCK, 4)(
 }
 HOST_BLOCKS(lwe_matvec)
 
-// Adds D M to `output` (rows, columns), which starts as zeros. A warp takes 32 rows, 16 columns and one of
+FUNCTION LweMatrixRows lwe_rows(const u8 *database, u64 rows, u64 pitch, u64 top, u64 at) {
+    LweMatrixRows x;
+    UNROLL for (u32 r = 0; r < 4; ++r) {
+        u64 row = top + 8 * r < rows ? top + 8 * r : rows - 1;
+        x.row[r] = lwe_stream(database + row * pitch + at);
+    }
+    return x;
+}
+
+// Adds D M to `output` (rows, columns), which starts as zeros. A warp takes 32 rows, a panel of columns and one of
 // `slices` ranges of chunks; the grid is (blocks of 128 rows) times slices times panels, the panels of a row
-// one after the other, so that they find it in the cache.
-KERNEL(lwe_matmul, LWE_BLOCK, 4)(
+// one after the other, so that they find it in the cache. The next chunk of rows is on its way while one is
+// multiplied.
+KERNEL(lwe_matmul, LWE_BLOCK, LWE_SIDES == 2 ? 3 : 2)(
     const u8 *RESTRICT database, u64 rows, u64 pitch, const u32 *RESTRICT digits, u64 columns, u32 slices,
     u32 *RESTRICT output
 ) {
     PER_THREAD(LweMatrixSums, sums, LWE_BLOCK);
     PER_THREAD(LweMatrixRows, words, LWE_BLOCK);
+    PER_THREAD(LweMatrixRows, ahead, LWE_BLOCK);
     PER_THREAD(LweWords, factor, LWE_BLOCK);
-    u32 panels = (u32)((columns + 15) / 16), panel = blockIdx.x % panels;
+    u32 panels = (u32)((columns + 8 * LWE_SIDES - 1) / (8 * LWE_SIDES)), panel = blockIdx.x % panels;
     u64 chunks = pitch / 64, each = (chunks + slices - 1) / slices;
     u64 first = blockIdx.x / panels % slices * each;
     u64 last = first + each < chunks ? first + each : chunks;
     u64 block_row = (u64)(blockIdx.x / panels / slices) * (LWE_BLOCK / 32);
-    EACH_THREAD(t)
+    if (first >= last) return; // the depth was cut into fewer slices than asked for
+    EACH_THREAD(t) {
         UNROLL for (u32 half = 0; half < 2; ++half)
             UNROLL for (u32 tile = 0; tile < LWE_TILES; ++tile)
                 UNROLL for (u32 k = 0; k < 4; ++k) sums[LANE(t)].sum[half][tile][k] = 0;
+        u64 top = (block_row + t / 32) * LWE_MATRIX_ROWS + t % 32 / 4;
+        ahead[LANE(t)] = lwe_rows(database, rows, pitch, top, first * 64 + t % 4 * 16);
+    }
     ROLLED for (u64 chunk = first; chunk < last; ++chunk) {
-        EACH_THREAD(t)
-            UNROLL for (u32 r = 0; r < 4; ++r) {
-                u64 row = (block_row + t / 32) * LWE_MATRIX_ROWS + t % 32 / 4 + 8 * r;
-                row = row < rows ? row : rows - 1;
-                words[LANE(t)].row[r] = lwe_stream(database + row * pitch + chunk * 64 + t % 4 * 16);
-            }
+        EACH_THREAD(t) {
+            words[LANE(t)] = ahead[LANE(t)];
+            u64 top = (block_row + t / 32) * LWE_MATRIX_ROWS + t % 32 / 4;
+            u64 next = chunk + 1 < last ? chunk + 1 : chunk;
+            ahead[LANE(t)] = lwe_rows(database, rows, pitch, top, next * 64 + t % 4 * 16);
+        }
         UNROLL for (u32 tile = 0; tile < LWE_TILES; ++tile) {
             EACH_THREAD(t) {
                 u64 place = ((panel * chunks + chunk) * LWE_TILES + tile) * 32 + t % 32;
@@ -251,10 +271,10 @@ KERNEL(lwe_matmul, LWE_BLOCK, 4)(
     }
     EACH_THREAD(t)
         UNROLL for (u32 half = 0; half < 2; ++half)
-            UNROLL for (u32 side = 0; side < 2; ++side)
+            UNROLL for (u32 side = 0; side < LWE_SIDES; ++side)
                 UNROLL for (u32 k = 0; k < 4; ++k) {
                     u64 row = (block_row + t / 32) * LWE_MATRIX_ROWS + 16 * half + t % 32 / 4 + k / 2 * 8;
-                    u64 column = panel * 16 + side * 8 + t % 4 * 2 + k % 2;
+                    u64 column = (panel * LWE_SIDES + side) * 8 + t % 4 * 2 + k % 2;
                     u32 total = 0;
                     UNROLL for (u32 d = 0; d < 4; ++d)
                         total += sums[LANE(t)].sum[half][4 * side + d][k] << 8 * d;

@@ -67,7 +67,7 @@ def _row(name: str, data: Any, width: int, clock: Clock, ceilings: Ceilings, tar
     digits = (on_gpu.VectorDigits if width == 1 else on_gpu.MatrixDigits)(matrix, 1, COLUMNS)
     output = cupy.zeros((data.shape[0], width), dtype=cupy.uint32)
     seconds = clock(lambda: digits.add(data, output))
-    passes = -(-width // on_gpu.PANEL)
+    passes = -(-width // (16 if width <= on_gpu.FEW_COLUMNS else 32))
     return row(
         name,
         data.size * width,
