@@ -32,10 +32,14 @@ Keep = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Shape:
-    """How the kernels cut a number: ``blocks`` blocks of ``block_limbs`` limbs of 32 bits."""
+    """How the kernels cut a number: ``blocks`` blocks of ``block_limbs`` limbs of 32 bits.
+
+    ``paired``: elements are pairs of such numbers, modulo a square (see ``pair.cuh``).
+    """
 
     block_limbs: int
     blocks: int
+    paired: bool = False
 
     @classmethod
     def of(cls, bits: int) -> Shape:
@@ -45,19 +49,30 @@ class Shape:
         return cls(32, -(-bits // 1024))
 
     @property
-    def words(self) -> int:
+    def modulus_words(self) -> int:
         return self.block_limbs * self.blocks
 
     @property
+    def words(self) -> int:
+        """Limbs of an element."""
+        return self.modulus_words * (2 if self.paired else 1)
+
+    @property
     def bits(self) -> int:
-        return 32 * self.words
+        """R' is 2 to the power of this."""
+        return 32 * self.modulus_words
 
     @property
     def number_bytes(self) -> int:
         return 4 * self.words
 
     def kernel(self, name: str, file: str = "modular.cuh") -> Any:
-        return gpu_compile.kernel(file, name, BLOCK_LIMBS=self.block_limbs, BLOCKS=self.blocks)
+        how = {
+            "BLOCK_LIMBS": self.block_limbs,
+            "BLOCKS": self.blocks,
+            **({"PAIRS": 1} if self.paired else {}),
+        }
+        return gpu_compile.kernel(file, name, **how)
 
     def empty(self, count: int, keep: Keep) -> Any:
         """Tiles for ``count`` numbers."""
@@ -91,30 +106,20 @@ class Shape:
         return tile
 
 
-class Field:
-    """Arithmetic modulo m on tiles, enqueued on the current stream.
+class Elements:
+    """What the kernels of ``modular.cuh`` do with elements in tiles, enqueued on the current stream.
 
     ``keep`` takes every buffer that is made, as `memory.secrets_in` gives it: a modulus may be a secret, and
-    so may the numbers.
+    so may the elements. ``radix`` is R' modulo what the elements are reduced by.
     """
 
-    def __init__(self, m: Modulus, keep: Keep) -> None:
-        self.m = m
-        self.shape = Shape.of(m.bits)
-        self.radix = (1 << self.shape.bits) % m.value
-        extra = LIMB_BITS * m.limbs - self.shape.bits
-        self._extra = extra if 0 <= extra <= _MAX_EXTRA else None
-        lane = self.shape.lane(m.value).ravel()
-        n0 = -pow(m.value, -1, 1 << 32) % (1 << 32)
-        self.modulus = keep(memory.upload(np.append(lane, np.uint32(n0)), secret=True))
-        # a b R'^-1 -> a b R^-1: times R'^2 / R, divided by R' once more.
-        self._correction = (
-            None
-            if self._extra is not None
-            else self.number(self.radix * self.radix * m.radix_inverse % m.value, keep)
-        )
+    shape: Shape
+    radix: int
+    modulus: Any
+    """On the device, as kernels take it."""
 
     def number(self, value: int, keep: Keep) -> Any:
+        """One element that all threads share."""
         return self.shape.number(value, keep)
 
     def multiply(
@@ -134,32 +139,6 @@ class Field:
         flags = np.uint32(shared), self.modulus, np.uint32(extra)
         launch(self.shape.kernel("multiply"), count, a, a_at, b, b_at, *flags, r, np.uint64(count))
         return r
-
-    def product(
-        self,
-        a: Any,
-        b: Any,
-        count: int,
-        keep: Keep,
-        *,
-        a_at: Any = _NONE,
-        b_at: Any = _NONE,
-        shared: bool = False,
-    ) -> Any:
-        """a b / R mod m, the Montgomery product of `accel.modular`."""
-        r = self.multiply(a, b, count, keep, a_at=a_at, b_at=b_at, shared=shared, extra=self._extra or 0)
-        if self._correction is not None:
-            r = self.multiply(r, self._correction, count, keep, shared=True)
-        return r
-
-    def enter(self, a: Any, count: int, keep: Keep) -> Any:
-        """From x R to x R'."""
-        change = self.radix * self.radix * self.m.radix_inverse % self.m.value
-        return self.multiply(a, self.number(change, keep), count, keep, shared=True)
-
-    def leave(self, a: Any, count: int, keep: Keep) -> Any:
-        """From x R' to x R."""
-        return self.multiply(a, self.number(self.m.one, keep), count, keep, shared=True)
 
     def power(self, bases: Any, digits: Any, window: int, count: int, keep: Keep, *, each: bool) -> Any:
         """base^e in R' form. ``digits`` (digits, numbers or 1), highest first, bytes on the device."""
@@ -215,6 +194,52 @@ class Field:
             grid=grid,
         )
         return r
+
+
+class Field(Elements):
+    """Numbers modulo m."""
+
+    def __init__(self, m: Modulus, keep: Keep) -> None:
+        self.m = m
+        self.shape = Shape.of(m.bits)
+        self.radix = (1 << self.shape.bits) % m.value
+        extra = LIMB_BITS * m.limbs - self.shape.bits
+        self._extra = extra if 0 <= extra <= _MAX_EXTRA else None
+        lane = self.shape.lane(m.value).ravel()
+        n0 = -pow(m.value, -1, 1 << 32) % (1 << 32)
+        self.modulus = keep(memory.upload(np.append(lane, np.uint32(n0)), secret=True))
+        # a b R'^-1 -> a b R^-1: times R'^2 / R, divided by R' once more.
+        self._correction = (
+            None
+            if self._extra is not None
+            else self.number(self.radix * self.radix * m.radix_inverse % m.value, keep)
+        )
+
+    def product(
+        self,
+        a: Any,
+        b: Any,
+        count: int,
+        keep: Keep,
+        *,
+        a_at: Any = _NONE,
+        b_at: Any = _NONE,
+        shared: bool = False,
+    ) -> Any:
+        """a b / R mod m, the Montgomery product of `accel.modular`."""
+        r = self.multiply(a, b, count, keep, a_at=a_at, b_at=b_at, shared=shared, extra=self._extra or 0)
+        if self._correction is not None:
+            r = self.multiply(r, self._correction, count, keep, shared=True)
+        return r
+
+    def enter(self, a: Any, count: int, keep: Keep) -> Any:
+        """From x R to x R'."""
+        change = self.radix * self.radix * self.m.radix_inverse % self.m.value
+        return self.multiply(a, self.number(change, keep), count, keep, shared=True)
+
+    def leave(self, a: Any, count: int, keep: Keep) -> Any:
+        """From x R' to x R."""
+        return self.multiply(a, self.number(self.m.one, keep), count, keep, shared=True)
 
 
 def best_window(exponent_bits: int) -> int:

@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from accel.gpu import memory
-from accel.gpu.field import Field, Keep, best_window, digits_of
+from accel.gpu.field import Field, Keep, Shape, best_window, digits_of
 from accel.gpu.launch import launch
-from accel.gpu.modular import FIXED_BASE_WINDOW, upload_table
+from accel.gpu.modular import FIXED_BASE_WINDOW
+from accel.gpu.pairs import PairField, Splitter, upload_pair_table
 from accel.gpu.wide import Garner, Reducer
 from accel.limbs import LimbArray
 from accel.modulus import Modulus
@@ -32,16 +33,20 @@ _CACHED_TABLES = 4
 
 
 class Encryptor:
-    """What every piece of a batch under one key needs on the device."""
+    """What every piece of a batch under one key needs on the device. Elements are pairs (see `pairs`)."""
 
     def __init__(self, n: int, exponent_bytes: int, keep: Keep) -> None:
         self.square = Modulus(n * n)
-        self.field = Field(self.square, keep)
+        self.whole = Shape.of(self.square.bits)
+        self.field = PairField(Modulus(n), keep)
+        self.splitter = Splitter(self.field, self.whole, keep)
         self.exponent_bits = 8 * exponent_bytes
         self.table = _table(n, exponent_bytes)
-        m, one = self.square.value, self.square.one
-        self._n_radix = self.field.number(n * one % m * self.field.radix % m, keep)
-        self._one = self.field.number(one, keep)
+        # (1 + m n) R = R_0 + (R_1 + m R_0) n for R = R_0 + R_1 n.
+        high, low = divmod(self.square.one, n)
+        numbers = self.field.numbers
+        self._low, self._high = numbers.number(low, keep), numbers.number(high, keep)
+        self._low_radix = numbers.number(low * numbers.radix % n, keep)
 
     def digits(self, exponents: ByteRows, keep: Keep) -> Any:
         """Digits of the exponents on the device."""
@@ -52,39 +57,44 @@ class Encryptor:
 
     def encode(self, residues: Any, count: int, keep: Keep) -> Any:
         """(1 + m n) R mod n^2 for tiles of residues m."""
-        encoded = self.field.multiply(residues, self._n_radix, count, keep, shared=True)
-        kernel = self.field.shape.kernel("add_number", "wide.cuh")
-        launch(kernel, count, encoded, self._one, self.field.modulus, np.uint64(count))
-        return encoded
+        numbers = self.field.numbers
+        high = numbers.multiply(residues, self._low_radix, count, keep, shared=True)
+        kernel = numbers.shape.kernel("add_number", "wide.cuh")
+        launch(kernel, count, high, self._high, numbers.modulus, np.uint64(count))
+        return self.field.pair_up(self._low, high, count, keep, shared=True)
 
     def randomized(self, elements: Any, digits: Any, count: int, keep: Keep) -> Any:
-        """Elements times h^(n r), in the Montgomery form that they are in."""
-        return self.field.fixed_base(
+        """Elements times h^(n r), as numbers below n^2 in the form that they are in."""
+        pairs = self.field.fixed_base(
             self.table, FIXED_BASE_WINDOW, digits, elements, count, keep, last_each=True
         )
+        return self.splitter.join(pairs, count, keep)
 
     @property
     def bytes_each(self) -> int:
         """Device memory per ciphertext: residues and results as limbs and as tiles, and the digits."""
-        return 8 * self.field.shape.number_bytes + self.exponent_bits // FIXED_BASE_WINDOW + 1
+        return 10 * self.whole.number_bytes + self.exponent_bits // FIXED_BASE_WINDOW + 1
 
 
 class Decryptor:
-    """One half of a key on the device: L_p(c^(p-1) mod p^2) h_p mod p (Paillier 1999, section 7)."""
+    """One half of a key on the device: L_p(c^(p-1) mod p^2) h_p mod p (Paillier 1999, section 7).
+
+    c^(p-1) is 1 modulo p, so as a pair it is (1, L_p): the division is done before it is asked for.
+    """
 
     def __init__(self, prime: int, other: int, square: Modulus, words: int, keep: Keep) -> None:
         m = Modulus(prime * prime)
-        self.field = Field(m, keep)
-        self.prime = Field(Modulus(prime), keep)
+        self.field = PairField(Modulus(prime), keep)
+        self.prime = self.field.numbers
         # Ciphertexts come in Montgomery form modulo n^2: the reduction takes R away.
-        self._reducer = Reducer(self.field, words, keep, scale=pow(square.one, -1, m.value))
+        self._reducer = Reducer(Field(m, keep), words, keep, scale=pow(square.one, -1, m.value))
+        self._splitter = Splitter(self.field, Shape.of(m.bits), keep)
         self.window = best_window(prime.bit_length())
         rows = np.frombuffer((prime - 1).to_bytes(-(-prime.bit_length() // 8), "big"), np.uint8)
         digits = digits_of(rows.reshape(1, -1), prime.bit_length(), self.window)
         self._digits = keep(memory.upload(np.ascontiguousarray(digits[::-1]), secret=True))
+        self._form = self.field.number(self.field.radix**2 % m.value, keep)
         self._plain = self.field.number(1, keep)
-        half = 1 << self.prime.shape.bits
-        self._inverse = self.prime.number(pow(prime, -1, half), keep)
         # L_p((n + 1)^(p-1))^-1 = (-q)^-1 modulo p, because (n + 1)^(p-1) = 1 + (p - 1) n modulo p^2.
         factor = pow(-other, -1, prime) * self.prime.radix % prime
         self._factor = self.prime.number(factor, keep)
@@ -92,12 +102,11 @@ class Decryptor:
     def residues(self, ciphertexts: Any, count: int, keep: Keep) -> Any:
         """Plaintexts modulo the prime, plain tiles of the prime's shape."""
         field = self.field
-        c = self._reducer.enter(ciphertexts, count, keep)
+        c = self._splitter.split(self._reducer.plain(ciphertexts, count, keep), count, keep)
+        c = field.multiply(c, self._form, count, keep, shared=True)
         y = field.power(c, self._digits, self.window, count, keep, each=False)
         y = field.multiply(y, self._plain, count, keep, shared=True)
-        quotient = self.prime.shape.empty(count, keep)
-        kernel = self.prime.shape.kernel("quotient", "wide.cuh")
-        launch(kernel, count, y, np.uint32(field.shape.words), self._inverse, quotient, np.uint64(count))
+        quotient = field.second(y, count, keep)
         return self.prime.multiply(quotient, self._factor, count, keep, shared=True)
 
     def scratch_bytes(self, count: int) -> int:
@@ -115,10 +124,10 @@ def encrypt(n: int, residues: Sequence[int], exponents: ByteRows) -> LimbArray:
         def start(first: int, last: int) -> memory.Finish:
             with memory.secrets_in() as keep:
                 count = last - first
-                tiles = key.field.shape.tiles(plain.limbs[:, first:last], keep)
+                tiles = key.field.numbers.shape.tiles(plain.limbs[:, first:last], keep)
                 digits = key.digits(exponents[first:last], keep)
                 c = key.randomized(key.encode(tiles, count, keep), digits, count, keep)
-                return key.field.shape.deliver(c, output[:, first:last], keep)
+                return key.whole.deliver(c, output[:, first:last], keep)
 
         memory.in_pieces(len(residues), key.bytes_each, start)
         memory.clear(plain.limbs)
@@ -133,10 +142,11 @@ def rerandomize(n: int, ciphertexts: LimbArray, exponents: ByteRows) -> LimbArra
 
         def start(first: int, last: int) -> memory.Finish:
             with memory.secrets_in() as keep:
-                tiles = key.field.shape.tiles(ciphertexts.limbs[:, first:last], keep)
+                count = last - first
+                tiles = key.whole.tiles(ciphertexts.limbs[:, first:last], keep)
                 digits = key.digits(exponents[first:last], keep)
-                c = key.randomized(tiles, digits, last - first, keep)
-                return key.field.shape.deliver(c, output[:, first:last], keep)
+                c = key.randomized(key.splitter.split(tiles, count, keep), digits, count, keep)
+                return key.whole.deliver(c, output[:, first:last], keep)
 
         memory.in_pieces(len(ciphertexts), key.bytes_each, start)
     return LimbArray(output)
@@ -148,7 +158,7 @@ def decrypt(p: int, q: int, ciphertexts: LimbArray) -> list[int]:
     output = np.empty((n.limbs, len(ciphertexts)), np.uint64)
     with memory.secrets_in() as keep, memory.translated():
         garner = Garner(Modulus(p), Modulus(q), n, keep)
-        wide = Field(square, keep).shape
+        wide = Shape.of(square.bits)
         by_p = Decryptor(p, q, square, wide.words, keep)
         by_q = Decryptor(q, p, square, wide.words, keep)
 
@@ -172,5 +182,5 @@ def decrypt(p: int, q: int, ciphertexts: LimbArray) -> list[int]:
 @lru_cache(maxsize=_CACHED_TABLES)
 def _table(n: int, exponent_bytes: int) -> Any:
     """Powers of h^n for exponents of so many bytes."""
-    square = Modulus(n * n)
-    return upload_table(pow(reference.base(n), n, square.value), 8 * exponent_bytes, square)
+    base = pow(reference.base(n), n, n * n)
+    return upload_pair_table(base, 8 * exponent_bytes, Modulus(n), FIXED_BASE_WINDOW)

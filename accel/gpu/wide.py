@@ -23,6 +23,11 @@ class Reducer:
         lanes = [field.shape.lane(scale * pow(field.radix, part + 2, m) % m).ravel() for part in range(parts)]
         self._factors = keep(memory.upload(np.concatenate(lanes), secret=True))
 
+    def plain(self, x: Any, count: int, keep: Keep) -> Any:
+        """x scale mod m."""
+        one = self.field.number(1, keep)
+        return self.field.multiply(self.enter(x, count, keep), one, count, keep, shared=True)
+
     def enter(self, x: Any, count: int, keep: Keep) -> Any:
         """x scale R' mod m."""
         shape = self.field.shape
@@ -72,10 +77,13 @@ class Garner:
             count,
             x_p,
             np.uint32(self.p_shape.words),
+            np.uint32(self.p_shape.words),
             self._p,
             np.uint32(self.p_shape.words),
             h,
             np.uint32(q.shape.words),
+            np.uint32(q.shape.words),
+            np.uint32(0),
             r,
             n,
         )

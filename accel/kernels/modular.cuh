@@ -2,12 +2,23 @@
 //   modulus   lane 0 of a tile with n, followed by n0 = -n^-1 mod 2^32
 //   count     how many results; tiles are allocated whole
 // Shared numbers (b_shared, one, last) are lane 0 of a tile. Nothing here branches or addresses by the value of a
-// number or of a digit.
+// number or of a digit. With PAIRS, numbers are pairs modulo n^2 (see pair.cuh), 2 WORDS limbs each.
 #pragma once
-#include "montgomery.cuh"
+#include "pair.cuh"
+
+#ifdef PAIRS
+#define LIMBS (2 * WORDS)
+#define PRODUCT pair_product
+#else
+#define LIMBS WORDS
+#define PRODUCT montgomery_product
+#endif
+
+FUNCTION u64 tile_offset(u64 index) { return index / TILE * (LIMBS * TILE) + index % TILE; }
 
 #define THREADS 128
 
+#ifndef PAIRS
 // Numbers of 52-bit limbs, limb j of number i at [j stride + i], into tiles.
 KERNEL(tiles_from_limbs, THREADS, 1)(const u64 *limbs, u32 limb_count, u64 stride, u32 *tiles, u64 count) {
     const u64 padded = (count + TILE - 1) / TILE * TILE;
@@ -42,28 +53,32 @@ KERNEL(limbs_from_tiles, THREADS, 1)(const u32 *tiles, u64 *limbs, u32 limb_coun
 }
 HOST_THREADS(limbs_from_tiles)
 
+#endif
+
 // Number i is number indices[i] of the tiles, or number i where there are no indices.
 FUNCTION const u32 *chosen(const u32 *tiles, const u32 *indices, u64 i) {
     return tiles + tile_offset(indices ? indices[i] : i);
 }
 
-// r_i = a b 2^-(32 WORDS + extra) mod n, extra < 64, with a = a_(a_indices[i]) and b likewise. r is another array.
+// r_i = a b 2^-(32 WORDS + extra) mod n, extra < 64 (0 for pairs), with a = a_(a_indices[i]) and b likewise. r is another array.
 KERNEL(multiply, THREADS, 2)
 (const u32 *a, const u32 *a_indices, const u32 *b, const u32 *b_indices, u32 b_shared, const u32 *modulus, u32 extra,
  u32 *r, u64 count) {
     const u32 n0 = modulus[WORDS * TILE];
     for (u64 i = grid_index(); i < count; i += grid_size()) {
         u32 *out = r + tile_offset(i);
-        montgomery_product(chosen(a, a_indices, i), b_shared ? b : chosen(b, b_indices, i), modulus, n0, out);
+        PRODUCT(chosen(a, a_indices, i), b_shared ? b : chosen(b, b_indices, i), modulus, n0, out);
+#ifndef PAIRS
         if (extra >= 32) divide_by_power_of_two(out, 32, modulus, n0);
         if (extra % 32) divide_by_power_of_two(out, extra % 32, modulus, n0);
+#endif
     }
 }
 HOST_THREADS(multiply)
 
 // to = entry number `digit` of the table, every entry being read; entries are `apart` words apart.
 FUNCTION void select(u32 *to, const u32 *table, u64 apart, u32 step, u32 entries, u32 digit) {
-    ROLLED for (u32 j = 0; j < WORDS; j += 8) {
+    ROLLED for (u32 j = 0; j < LIMBS; j += 8) {
         u32 found[8] = {0, 0, 0, 0, 0, 0, 0, 0};
         ROLLED for (u32 e = 0; e < entries; ++e) {
             const u32 difference = e ^ digit;
@@ -76,7 +91,7 @@ FUNCTION void select(u32 *to, const u32 *table, u64 apart, u32 step, u32 entries
 }
 
 FUNCTION void copy(u32 *to, const u32 *from) {
-    ROLLED for (u32 j = 0; j < WORDS; ++j) to[j * TILE] = from[j * TILE];
+    ROLLED for (u32 j = 0; j < LIMBS; ++j) to[j * TILE] = from[j * TILE];
 }
 
 // r_i = base_i^e_i by windows of `window` bits: digits[d digit_step + i digit_each], highest first. Bases and
@@ -86,7 +101,7 @@ KERNEL(power, THREADS, 2)
 (const u32 *bases, const u8 *digits, u32 digit_count, u64 digit_step, u32 digit_each, u32 window, const u32 *one,
  const u32 *modulus, u32 *scratch, u32 *r, u64 count) {
     const u32 n0 = modulus[WORDS * TILE], entries = 1u << window;
-    const u64 apart = grid_size() / TILE * (WORDS * TILE); // scratch number k of all threads lies together
+    const u64 apart = grid_size() / TILE * (LIMBS * TILE); // scratch number k of all threads lies together
     u32 *table = scratch + tile_offset(grid_index());
     u32 *chosen_entry = table + entries * apart;
     for (u64 i = grid_index(); i < count; i += grid_size()) {
@@ -114,7 +129,7 @@ KERNEL(power, THREADS, 2)
                 then = now;
                 now = out;
             }
-            montgomery_product(a, b, modulus, n0, out);
+            PRODUCT(a, b, modulus, n0, out);
         }
         copy(r + tile_offset(i), now);
     }
@@ -122,26 +137,26 @@ KERNEL(power, THREADS, 2)
 HOST_THREADS(power)
 
 // r_i = g^e_i last 2^(-32 WORDS), the digits of e_i (digits[d stride + i], lowest first) choosing from the table:
-// entry c of window d is g^(c 2^(window d)) in Montgomery form, its limbs at [(d 2^window + c) WORDS + j].
+// entry c of window d is g^(c 2^(window d)) in Montgomery form, its limbs at [(d 2^window + c) LIMBS + j].
 // With last_each, `last` is a number for each i. Scratch: two numbers for every thread of the grid.
 KERNEL(fixed_base, THREADS, 2)
 (const u32 *table, u32 window, const u8 *digits, u32 digit_count, u64 stride, const u32 *last, u32 last_each,
  const u32 *modulus, u32 *scratch, u32 *r, u64 count) {
     const u32 n0 = modulus[WORDS * TILE], entries = 1u << window;
-    const u64 apart = grid_size() / TILE * (WORDS * TILE);
+    const u64 apart = grid_size() / TILE * (LIMBS * TILE);
     u32 *chosen_entry = scratch + tile_offset(grid_index());
     for (u64 i = grid_index(); i < count; i += grid_size()) {
         // Products alternate between r and scratch so that the last one, number digit_count - 1, goes to r.
         u32 *out = r + tile_offset(i), *other = chosen_entry + apart;
         u32 *now = digit_count % 2 ? other : out, *then = digit_count % 2 ? out : other;
-        select(now, table, WORDS, 1, entries, digits[i]);
+        select(now, table, LIMBS, 1, entries, digits[i]);
         ROLLED for (u32 d = 1; d <= digit_count; ++d) {
             const u32 *b = last + (last_each ? tile_offset(i) : 0);
             if (d < digit_count) {
-                select(chosen_entry, table + ((u64)d << window) * WORDS, WORDS, 1, entries, digits[d * stride + i]);
+                select(chosen_entry, table + ((u64)d << window) * LIMBS, LIMBS, 1, entries, digits[d * stride + i]);
                 b = chosen_entry;
             }
-            montgomery_product(now, b, modulus, n0, then);
+            PRODUCT(now, b, modulus, n0, then);
             u32 *free = now;
             now = then;
             then = free;

@@ -24,7 +24,6 @@
 
 // A number in memory is the address of its limb 0; limb j lies at [j TILE]. A number that all threads share is
 // lane 0 of a tile of its own, so that it needs no other code.
-FUNCTION u64 tile_offset(u64 index) { return index / TILE * (WORDS * TILE) + index % TILE; }
 
 // A sum of block products. The product of limbs i and j has weight i + j; products of even and odd weight are
 // kept apart, so that both are chains over aligned register pairs. `late` counts the carries that leave a chain,
@@ -109,49 +108,72 @@ FUNCTION void shift_column(Column &c, u32 carry) {
     UNROLL for (int w = 0; w <= S; ++w) c.late[w] = 0;
 }
 
-// r -= n if r >= n or `top` is set, for r below 2 n: reads and writes all limbs either way.
-FUNCTION void subtract_once(u32 *r, u32 top, const u32 *n) {
-    u32 borrow = 0;
+// (top:r) -= less, then -= n if it is not below n: reads and writes all limbs either way. Returns 1 if n went.
+FUNCTION u32 subtract_once(u32 *r, u32 &top, const u32 *n, u32 less = 0) {
+    u32 borrow = less;
     ROLLED for (int j = 0; j < WORDS; j += 4) {
         UNROLL for (int w = 0; w < 4; ++w) {
-            u64 limb = (u64)r[(j + w) * TILE] - n[(j + w) * TILE] - borrow;
+            const u64 limb = (u64)r[(j + w) * TILE] - n[(j + w) * TILE] - borrow;
             borrow = (u32)(limb >> 63);
         }
     }
-    const u32 keep = (top | (borrow ^ 1)) ? 0xFFFFFFFFu : 0;
-    borrow = 0;
+    const u32 gone = top >= borrow, keep = 0 - gone;
+    borrow = less;
     ROLLED for (int j = 0; j < WORDS; j += 4) {
         UNROLL for (int w = 0; w < 4; ++w) {
-            u64 limb = (u64)r[(j + w) * TILE] - (n[(j + w) * TILE] & keep) - borrow;
+            const u64 limb = (u64)r[(j + w) * TILE] - (n[(j + w) * TILE] & keep) - borrow;
             r[(j + w) * TILE] = (u32)limb;
             borrow = (u32)(limb >> 63);
         }
     }
+    top -= borrow;
+    return gone;
 }
 
-// r = a b 2^(-32 WORDS) mod n, below n, for a b < n 2^(32 WORDS). r lies in a tile and is neither a nor b.
-// Until its own blocks are known, r holds those of q: block i of q is used last in column i + B - 1, and block i
-// of r is known in column i + B. Time and addresses depend on sizes alone.
-FUNCTION void montgomery_product(const u32 *a, const u32 *b, const u32 *n, u32 n0, u32 *r) {
-    Column c;
-    clear_column(c);
+// c += the complement of S limbs, and `one`.
+FUNCTION void add_complement(Column &c, const u32 *limbs, u32 one) {
+    Carry cc;
+    const u64 lowest = (u64)c.even[0] + ~limbs[0] + one;
+    c.even[0] = (u32)lowest;
+    add_cc((u32)(lowest >> 32), 0xFFFFFFFFu, cc); // its carry into the chain
+    UNROLL for (int w = 1; w < S; ++w) c.even[w] = addc_cc(c.even[w], ~limbs[w * TILE], cc);
+    c.late[0] = addc(c.late[0], 0, cc);
+}
+
+// (top:r) = (a b + c d + ~m + 1 + q n) / 2^(32 WORDS) with the q < 2^(32 WORDS) that makes it exact; returns top.
+// Without `second` there is no c d, without `m` no complement. r and q lie in tiles, differ from a, b, c and d,
+// and may be the same, or the same as m: until its own blocks are known, r holds those of q. Block i of q is
+// used last in column i + B - 1, block i of r is known in column i + B, block i of m is used in column i.
+// Time and addresses depend on sizes alone.
+FUNCTION u32 reduced_sum(const u32 *a, const u32 *b, bool second, const u32 *c, const u32 *d, const u32 *m,
+                         const u32 *n, u32 n0, u32 *q, u32 *r) {
+    const int kinds = second ? 2 : 1; // bits that number them
+    Column sum;
+    clear_column(sum);
     ROLLED for (int k = 0; k < 2 * B; ++k) {
         const int first = k < B ? 0 : k - B + 1, last = k < B ? k : B - 1;
-        // Even terms are a_i b_(k-i), odd ones q_i n_(k-i): one copy of the code serves both.
-        ROLLED for (int term = 2 * first; term < 2 * last + 2; ++term) {
-            const int i = term / 2;
-            const bool of_modulus = term % 2;
-            if (of_modulus && i == k) continue; // that block of q is not known yet
-            add_product(c, of_modulus ? r : a, i, of_modulus ? n : b, k - i);
+        if (m && k < B) add_complement(sum, m + k * (S * TILE), k == 0);
+        // Terms take turns: q_i n_(k-i), a_i b_(k-i), c_i d_(k-i). One copy of the code serves all.
+        ROLLED for (int term = first << kinds; term < (last + 1) << kinds; ++term) {
+            const int i = term >> kinds, kind = term & ((1 << kinds) - 1);
+            // Block k of q is not known yet; there is no fourth kind.
+            if ((kind == 0 && i == k) || kind == 3) continue;
+            add_product(sum, kind == 0 ? q : kind == 1 ? a : c, i, kind == 0 ? n : kind == 1 ? b : d, k - i);
         }
         u32 carry;
         if (k < B)
-            carry = reduce_column(c, n, n0, r + k * (S * TILE));
+            carry = reduce_column(sum, n, n0, q + k * (S * TILE));
         else
-            carry = write_column(c, r + (k - B) * (S * TILE));
-        shift_column(c, carry);
+            carry = write_column(sum, r + (k - B) * (S * TILE));
+        shift_column(sum, carry);
     }
-    subtract_once(r, c.even[0], n);
+    return sum.even[0];
+}
+
+// r = a b 2^(-32 WORDS) mod n, below n, for a b < n 2^(32 WORDS). r lies in a tile and is neither a nor b.
+FUNCTION void montgomery_product(const u32 *a, const u32 *b, const u32 *n, u32 n0, u32 *r) {
+    u32 top = reduced_sum(a, b, false, a, b, nullptr, n, n0, r, r);
+    subtract_once(r, top, n);
 }
 
 // r = r 2^-bits mod n for 0 < bits <= 32, r below n before and after: one more step of the reduction.

@@ -39,7 +39,8 @@ KERNEL(reduce_wide, THREADS, 2)
                 limb = (limb >> 32) + sum[j * TILE] + product[j * TILE];
                 sum[j * TILE] = (u32)limb;
             }
-            subtract_once(sum, (u32)(limb >> 32), modulus);
+            u32 top = (u32)(limb >> 32);
+            subtract_once(sum, top, modulus);
         }
     }
 }
@@ -65,33 +66,33 @@ KERNEL(subtract, THREADS, 1)(const u32 *a, const u32 *b, const u32 *modulus, u32
 }
 HOST_THREADS(subtract)
 
-// r_i = (x_i - 1) / d for x_i of `words` >= WORDS limbs and d dividing x_i - 1, the quotient below 2^(32 WORDS):
-// the low half of the product with inverse = d^-1 mod 2^(32 WORDS).
-KERNEL(quotient, THREADS, 1)(const u32 *x, u32 words, const u32 *inverse, u32 *r, u64 count) {
+// r_i = (x_i - y_i) / d for x_i of `words` >= WORDS limbs, y_i of WORDS, d dividing the difference and the
+// quotient below 2^(32 WORDS): (x + ~y + 1) times inverse = d^-1, modulo 2^(32 WORDS).
+KERNEL(quotient, THREADS, 1)(const u32 *x, u32 words, const u32 *y, const u32 *inverse, u32 *r, u64 count) {
     for (u64 i = grid_index(); i < count; i += grid_size()) {
-        const u32 *from = x + offset_of(i, words);
+        const u32 *from = x + offset_of(i, words), *less = y + tile_offset(i);
         u32 *out = r + tile_offset(i);
         Sum sum = {0, 0};
         ROLLED for (u32 j = 0; j < WORDS; ++j) {
-            // (x - 1) d^-1 = x d^-1 - d^-1.
-            ROLLED for (u32 k = 0; k <= j; ++k) add_to(sum, (u64)from[k * TILE] * inverse[(j - k) * TILE]);
+            add_to(sum, inverse[j * TILE]);
+            ROLLED for (u32 k = 0; k <= j; ++k) {
+                const u64 factor = inverse[(j - k) * TILE];
+                add_to(sum, from[k * TILE] * factor);
+                add_to(sum, (u32)~less[k * TILE] * factor);
+            }
             out[j * TILE] = next_word(sum);
-        }
-        u32 borrow = 0;
-        ROLLED for (u32 j = 0; j < WORDS; ++j) {
-            const u64 limb = (u64)out[j * TILE] - inverse[j * TILE] - borrow;
-            out[j * TILE] = (u32)limb;
-            borrow = (u32)(limb >> 63);
         }
     }
 }
 HOST_THREADS(quotient)
 
-// r_i = x_i + d h_i, of WORDS limbs: x of x_words, h of h_words, the number d of d_words.
+// r_i = x_i + d h_i, of WORDS limbs. x has x_words limbs in tiles of x_tile, h has h_words in tiles of h_tile from
+// limb h_first on: both may be halves of pairs.
 KERNEL(multiply_add, THREADS, 1)
-(const u32 *x, u32 x_words, const u32 *d, u32 d_words, const u32 *h, u32 h_words, u32 *r, u64 count) {
+(const u32 *x, u32 x_words, u32 x_tile, const u32 *d, u32 d_words, const u32 *h, u32 h_words, u32 h_tile, u32 h_first,
+ u32 *r, u64 count) {
     for (u64 i = grid_index(); i < count; i += grid_size()) {
-        const u32 *from = x + offset_of(i, x_words), *factor = h + offset_of(i, h_words);
+        const u32 *from = x + offset_of(i, x_tile), *factor = h + offset_of(i, h_tile) + h_first * TILE;
         u32 *out = r + tile_offset(i);
         Sum sum = {0, 0};
         ROLLED for (u32 j = 0; j < WORDS; ++j) {
@@ -114,7 +115,25 @@ KERNEL(add_number, THREADS, 1)(u32 *x, const u32 *d, const u32 *modulus, u64 cou
             limb = (limb >> 32) + limbs[j * TILE] + d[j * TILE];
             limbs[j * TILE] = (u32)limb;
         }
-        subtract_once(limbs, (u32)(limb >> 32), modulus);
+        u32 top = (u32)(limb >> 32);
+        subtract_once(limbs, top, modulus);
     }
 }
 HOST_THREADS(add_number)
+
+// Pairs (a_i, b_i) of numbers; with a_shared, a is one number for all.
+KERNEL(pair_up, THREADS, 1)(const u32 *a, u32 a_shared, const u32 *b, u32 *pairs, u64 count) {
+    for (u64 i = grid_index(); i < count; i += grid_size()) {
+        u32 *pair = pairs + offset_of(i, 2 * WORDS);
+        copy(pair, a + (a_shared ? 0 : tile_offset(i)));
+        copy(pair + WORDS * TILE, b + tile_offset(i));
+    }
+}
+HOST_THREADS(pair_up)
+
+// The second number of every pair.
+KERNEL(second_of_pair, THREADS, 1)(const u32 *pairs, u32 *r, u64 count) {
+    for (u64 i = grid_index(); i < count; i += grid_size())
+        copy(r + tile_offset(i), pairs + offset_of(i, 2 * WORDS) + WORDS * TILE);
+}
+HOST_THREADS(second_of_pair)
