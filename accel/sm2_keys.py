@@ -8,22 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from accel.cpu import sm2 as _cpu
+from accel import weierstrass as ec
 from accel.errors import BadEncoding, InvalidKey, InvalidPoint
 from accel.randomness import Rng, random_below, system_rng
-from accel.reference import sm2 as _reference
-from accel.reference.sm2 import N, P, Point
-from accel.registry import Op
+from accel.reference.weierstrass import is_on_curve, lift_x, points, rows_of_ints
 
 FIELD_BYTES = 32
 
-MULTIPLY_BASE: Op[[list[int]], list[Point | None]] = Op("sm2.multiply_base")
-MULTIPLY_BASE.backend("reference")(_reference.multiply_base_many)
-MULTIPLY_BASE.backend("portable", needs="gmpy2")(_cpu.multiply_base_many)
-
-MULTIPLY: Op[[list[Point], list[int]], list[Point | None]] = Op("sm2.multiply")
-MULTIPLY.backend("reference")(_reference.multiply_many)
-MULTIPLY.backend("portable", needs="gmpy2")(_cpu.multiply_many)
+N, P = ec.SM2.n, ec.SM2.p
 
 
 @dataclass(frozen=True)
@@ -37,7 +29,7 @@ class PublicKey:
     y: int
 
     def __post_init__(self) -> None:
-        if not _reference.is_on_curve(self.x, self.y):
+        if not is_on_curve(ec.SM2, self.x, self.y):
             raise InvalidPoint("the point is not on the SM2 curve")
 
     def to_bytes(self, *, compressed: bool = False) -> bytes:
@@ -55,7 +47,7 @@ class PublicKey:
             return cls(int.from_bytes(data[1:33], "big"), int.from_bytes(data[33:], "big"))
         if kind in (b"\x02", b"\x03") and len(data) == 1 + FIELD_BYTES:
             x = int.from_bytes(data[1:], "big")
-            point = _reference.lift_x(x, kind[0] - 2) if x < P else None
+            point = lift_x(ec.SM2, x, kind[0] - 2) if x < P else None
             if point is None:
                 raise InvalidPoint("the point is not on the SM2 curve")
             return cls(*point)
@@ -74,9 +66,7 @@ class PrivateKey:
 
     @cached_property
     def public(self) -> PublicKey:
-        (point,) = MULTIPLY_BASE.select("auto", batch=1)([self.d])
-        if point is None:
-            raise InvalidKey("an SM2 private key is out of range")
+        (point,) = points(ec.multiply_base(ec.SM2, rows_of_ints([self.d])))
         return PublicKey(*point)
 
     def to_bytes(self) -> bytes:

@@ -10,40 +10,21 @@ Source: GB/T 32918.5-2017 section 2 (parameters), GB/T 32918.2-2016 sections 6.1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from accel.reference import weierstrass
-from accel.reference.weierstrass import SM2, Flags, Point, Rows, ints, points, rows_of_ints
+from accel.reference.weierstrass import (
+    SM2,
+    Flags,
+    Point,
+    Rows,
+    add,
+    ints,
+    multiply_point,
+    points,
+    rows_of_ints,
+)
 
 P, A, B, N, G = SM2.p, SM2.a, SM2.b, SM2.n, SM2.g
-
-
-def is_on_curve(x: int, y: int) -> bool:
-    return weierstrass.is_on_curve(SM2, x, y)
-
-
-def add(a: Point | None, b: Point | None) -> Point | None:
-    """The group law; None is the point at infinity."""
-    return weierstrass.add(SM2, a, b)
-
-
-def multiply(k: int, point: Point | None) -> Point | None:
-    return weierstrass.multiply_point(SM2, k, point)
-
-
-def multiply_base_many(scalars: Sequence[int]) -> list[Point | None]:
-    return [multiply(k, G) for k in scalars]
-
-
-def multiply_many(bases: Sequence[Point], scalars: Sequence[int]) -> list[Point | None]:
-    return [multiply(k, point) for point, k in zip(bases, scalars, strict=True)]
-
-
-def lift_x(x: int, parity: int) -> Point | None:
-    """The point with this x and parity of y, or None."""
-    return weierstrass.lift_x(SM2, x, parity)
 
 
 def sign_digests(d: Rows, digests: Rows, nonces: Rows) -> tuple[Rows, Flags]:
@@ -51,7 +32,7 @@ def sign_digests(d: Rows, digests: Rows, nonces: Rows) -> tuple[Rows, Flags]:
     (secret,) = ints(d[None, :])
     signatures, usable = [], []
     for e, k in zip(ints(digests), ints(nonces), strict=True):
-        point = multiply(k, G)
+        point = multiply_point(SM2, k, G)
         r = (e + (point[0] if point else 0)) % N
         s = pow(1 + secret, -1, N) * (k - r * secret) % N
         usable.append(r != 0 and r + k != N and s != 0)
@@ -72,5 +53,5 @@ def _verifies(public: Point, e: int, signature: tuple[int, int]) -> bool:
     t = (r + s) % N
     if not 0 < r < N or not 0 < s < N or t == 0:
         return False
-    total = add(multiply(s, G), multiply(t, public))
+    total = add(SM2, multiply_point(SM2, s, G), multiply_point(SM2, t, public))
     return total is not None and (e + total[0]) % N == r
