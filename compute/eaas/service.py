@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from accel import paillier, sm2, sm2_keys, sm4
-from accel.errors import AccelError, BadSignature
+from accel.errors import AccelError
 from compute.eaas.encoding import from_text, from_units, to_text, to_units
 from compute.eaas.vault import OpenKey, Vault
 from compute.errors import BadInput, ComputeError
@@ -94,12 +94,13 @@ class Eaas:
             return lambda: _fresh(_arrays(private, items) * factors)
         if isinstance(call, SignCall):
             signing, messages = _sm2(key), self._items(call.messages)
-            return lambda: {"signatures": tuple(to_text(sm2.sign(signing, item)) for item in messages)}
+            return lambda: {
+                "signatures": tuple(to_text(s.tobytes()) for s in sm2.sign_many(signing, messages))
+            }
         signer, messages = _sm2(key), self._items(call.messages)
         signatures = self._items(call.signatures)
         _same_length(messages, signatures)
-        pairs = list(zip(messages, signatures, strict=True))
-        return lambda: {"valid": tuple(_valid(signer.public, *pair) for pair in pairs)}
+        return lambda: {"valid": tuple(sm2.verify_many(signer.public, messages, signatures).tolist())}
 
     def _encrypt(self, key: OpenKey, call: EncryptCall) -> Callable[[], dict[str, Any]]:
         if key.algorithm == "paillier":
@@ -112,7 +113,7 @@ class Eaas:
         if call.values:
             raise BadInput("this key encrypts plaintexts, not values")
         items = self._items(call.plaintexts)
-        return lambda: {"ciphertexts": tuple(to_text(_seal(key, item)) for item in items)}
+        return lambda: {"ciphertexts": tuple(map(to_text, _seal(key, items)))}
 
     def _items(self, texts: Sequence[str]) -> list[bytes]:
         self._count(texts)
@@ -156,11 +157,12 @@ def _texts(array: paillier.EncryptedArray) -> dict[str, Any]:
     return {"ciphertexts": tuple(to_text(item.to_bytes()) for item in array)}
 
 
-def _seal(key: OpenKey, item: bytes) -> bytes:
+def _seal(key: OpenKey, items: Sequence[bytes]) -> list[bytes]:
     if isinstance(key.secret, sm2_keys.PrivateKey):
-        return sm2.encrypt(key.secret.public, item)
-    nonce = os.urandom(_NONCE_BYTES)
-    return nonce + sm4.gcm_seal(_sm4(key), nonce, item, from_hex(key.key))
+        return sm2.encrypt_many(key.secret.public, items)
+    secret, bound_to = _sm4(key), from_hex(key.key)
+    nonces = [os.urandom(_NONCE_BYTES) for _ in items]
+    return [n + sm4.gcm_seal(secret, n, item, bound_to) for n, item in zip(nonces, items, strict=True)]
 
 
 def _sm4(key: OpenKey) -> bytes:
@@ -176,7 +178,7 @@ def _decrypt_paillier(key: OpenKey, items: Sequence[bytes]) -> dict[str, Any]:
 
 def _decrypt_sm2(key: OpenKey, items: Sequence[bytes]) -> dict[str, Any]:
     private = _sm2(key)
-    return {"plaintexts": tuple(to_text(sm2.decrypt(private, item)) for item in items)}
+    return {"plaintexts": tuple(map(to_text, sm2.decrypt_many(private, items)))}
 
 
 def _decrypt_sm4(key: OpenKey, items: Sequence[bytes]) -> dict[str, Any]:
@@ -190,11 +192,3 @@ _DECRYPT: dict[Algorithm, Callable[[OpenKey, Sequence[bytes]], dict[str, Any]]] 
     "sm2": _decrypt_sm2,
     "sm4": _decrypt_sm4,
 }
-
-
-def _valid(public: sm2_keys.PublicKey, message: bytes, signature: bytes) -> bool:
-    try:
-        sm2.verify(public, message, signature)
-    except (BadSignature, AccelError):
-        return False
-    return True
