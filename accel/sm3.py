@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from accel import selftest
-from accel.byte_rows import U8, Buffer, ByteRows, ByteStrings
+from accel.byte_rows import U8, Buffer, ByteRows, ByteStrings, flat, octets
 from accel.errors import BackendUnavailable, BadParameter
+from accel.gpu import sm3 as _gpu
 from accel.reference import sm3 as _reference
 from accel.registry import Op
 
@@ -55,13 +56,13 @@ def new(data: Buffer = b"") -> Hasher:
 def digest(data: Buffer, *, backend: str = "auto") -> bytes:
     """The 32-byte SM3 digest."""
     selftest.ensure("sm3")
-    return DIGEST.select(backend, batch=1)(data)
+    return DIGEST.select(backend, batch=1)(data if isinstance(data, bytes) else flat(data).data)
 
 
-def hmac(key: bytes, data: Buffer) -> bytes:
+def hmac(key: Buffer, data: Buffer) -> bytes:
     """HMAC-SM3 (RFC 2104 with a block of 64 bytes), 32 bytes. Compare it with `hmac.compare_digest`."""
     selftest.ensure("sm3")
-    return _openssl_hmac(key, data)
+    return _openssl_hmac(octets(key), data if isinstance(data, bytes) else flat(data).data)
 
 
 def kdf(secret: bytes, length: int) -> bytes:
@@ -94,15 +95,16 @@ def digest_rows(rows: ByteRows, *, backend: str = "auto") -> U8:
     return DIGEST_MANY.select(backend, batch=len(rows))(rows)
 
 
-def hmac_many(keys: bytes | ByteStrings, messages: ByteStrings, *, backend: str = "auto") -> U8:
+def hmac_many(keys: Buffer | ByteStrings, messages: ByteStrings, *, backend: str = "auto") -> U8:
     """HMAC-SM3 of every message, uint8 of shape (n, 32): under one key, or message i under key i.
 
     Keys may have any length; those above 64 bytes are hashed first (RFC 2104).
     """
     selftest.ensure("sm3")
     rows = ByteRows.of(messages)
-    blocks = _key_blocks([keys] if isinstance(keys, bytes) else keys)
-    if len(blocks) != len(rows) and not isinstance(keys, bytes):
+    one = isinstance(keys, Buffer)
+    blocks = _key_blocks([octets(keys)] if isinstance(keys, Buffer) else keys)
+    if len(blocks) != len(rows) and not one:
         raise BadParameter(f"{len(blocks)} keys for {len(rows)} messages")
     return HMAC_MANY.select(backend, batch=len(rows))(blocks, rows)
 
@@ -143,7 +145,7 @@ def _key_blocks(keys: ByteStrings) -> U8:
         blocks = np.zeros((len(rows), BLOCK_BYTES), np.uint8)
         blocks[:, : keys.shape[1]] = rows.data.reshape(keys.shape)
         return blocks
-    short = [digest(key) if len(key) > BLOCK_BYTES else bytes(key) for key in keys]
+    short = [digest(key) if len(key) > BLOCK_BYTES else key for key in map(octets, keys)]
     return np.frombuffer(b"".join(key.ljust(BLOCK_BYTES, b"\0") for key in short), np.uint8).reshape(
         -1, BLOCK_BYTES
     )
@@ -237,6 +239,11 @@ def _avx512_hmac_many(keys: U8, messages: ByteRows) -> U8:
     from accel.cpu import sm3 as kernels
 
     return kernels.hmac_many(16, keys, messages)
+
+
+# Below, the copies to the GPU and back take longer than the processor's lanes.
+DIGEST_MANY.backend("gpu", needs="cupy", min_batch=65536)(_gpu.digest_many)
+HMAC_MANY.backend("gpu", needs="cupy", min_batch=65536)(_gpu.hmac_many)
 
 
 @DIGEST_MANY.known_answer
