@@ -16,6 +16,7 @@ whether a leading limb equals that of m. ``portable`` (GMP) is constant-time in 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -221,10 +222,8 @@ def crt(
     _check(residues_q, q)
     if len(residues_p) != len(residues_q):
         raise BadParameter(f"{len(residues_p)} residues modulo p, {len(residues_q)} modulo q")
-    try:
-        pow(p.value, -1, q.value)
-    except ValueError:
-        raise BadParameter("the moduli share a factor") from None
+    if math.gcd(p.value, q.value) != 1:
+        raise BadParameter("the moduli share a factor")
     pq = Modulus(p.value * q.value)
     return ops.CRT.select(backend, batch=len(residues_p))(residues_p, residues_q, p, q, pq)
 

@@ -141,10 +141,16 @@ def _at_first_call(module: str, name: str) -> Callable[..., LimbArray]:
     return run
 
 
+_VECTOR_BATCH = {"enter": 2, "leave": 2, "power": 2, "power_secret": 2}
+_VECTOR_BATCH |= {"multi_power": 16, "product_by_group": 32, "inverse": 32, "crt": 32}
+"""From which batch on vectors beat GMP; fixed-base powers take them always, for the sake of their secrets."""
+
 for _name, _op in OPERATIONS.items():
     _op.known_answer(partial(check, _name))
     _op.backend("reference")(_at_first_call("accel.reference.modular", _name))
     _op.backend("portable", needs="gmpy2")(_at_first_call("accel.cpu.modular_gmpy2", _name))
-    _op.backend("avx2", needs="numba gmpy2")(_at_first_call("accel.cpu.modular_vector", f"avx2.{_name}"))
-    _op.backend("ifma", needs="numba gmpy2")(_at_first_call("accel.cpu.modular_vector", f"ifma.{_name}"))
+    for _level in ("avx2", "ifma"):
+        _op.backend(_level, needs="numba gmpy2", min_batch=_VECTOR_BATCH.get(_name, 1))(
+            _at_first_call("accel.cpu.modular_vector", f"{_level}.{_name}")
+        )
     _op.backend("gpu", needs="cupy", min_batch=_GPU_BATCH)(_at_first_call("accel.gpu.modular", _name))

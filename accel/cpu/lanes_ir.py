@@ -175,8 +175,9 @@ def select(module: Any, name: str, machine: Any) -> Any:
 def lookup(module: Any, name: str, machine: Any, window: int | None = None) -> Any:
     """Define ``name(r, table, digits, limbs, vectors)``: entries named by digits, of a table that all share.
 
-    The table has 2^w words for each outer limb, w being ``window`` or `window_bits`; every word is read. All vectors look
-    up two limbs before the next two are begun: a whole table would not stay in the first-level cache.
+    The table has 2^w words for each outer limb, w being ``window`` or `window_bits`; every word is read. All
+    vectors look up two limbs before the next two are begun: a whole table would not stay in the first-level
+    cache.
     """
     number, byte, word = machine.vector.as_pointer(), I8.as_pointer(), I64.as_pointer()
     e = _Lanes(module, name, machine, [number, word, byte, I64, I64])
@@ -196,8 +197,7 @@ def lookup(module: Any, name: str, machine: Any, window: int | None = None) -> A
     def permuted(words: Value, index: Value) -> list[Value]:
         # vpermi2q reads 16 words by the low four bits of the digit; the higher ones choose among the results.
         chosen = [
-            b.icmp_unsigned("!=", b.and_(index, splat(e.kind, 1 << bit)), e.zero)
-            for bit in range(4, bits)
+            b.icmp_unsigned("!=", b.and_(index, splat(e.kind, 1 << bit)), e.zero) for bit in range(4, bits)
         ]
         words = b.bitcast(words, number)
         found = []

@@ -67,7 +67,9 @@ def _products(
     The last of ``numbers`` is 1. Round by round, groups are cut into pieces and each lane multiplies one.
     """
     result = np.repeat(numbers[-1:], count + 1, axis=0)
-    items = items[np.argsort(groups, kind="stable")]
+    # Narrow integers are sorted digit by digit, in linear time.
+    keys = groups.astype(np.uint16) if count <= 1 << 16 else groups
+    items = items[np.argsort(keys, kind="stable")]
     sizes = np.bincount(groups, minlength=count)
     names = np.flatnonzero(sizes)
     sizes = sizes[names]
@@ -177,7 +179,8 @@ def _digits(exponents: Sequence[Sequence[int]], bits: int, width: int) -> npt.ND
     """Windows of all exponents, lowest first: (windows, rows times bases)."""
     size = -(-bits // 8)
     data = b"".join(e.to_bytes(size, "little") for row in exponents for e in row)
-    return little_digits(np.frombuffer(data, dtype=np.uint8).reshape(-1, size), bits, width)
+    rows = np.frombuffer(data, dtype=np.uint8).reshape(-1, size)
+    return little_digits(rows, bits, width).astype(np.int64)
 
 
 def _as_rows(backend: VectorBackend, values: LimbArray, m: Modulus) -> U64:

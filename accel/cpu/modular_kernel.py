@@ -29,7 +29,7 @@ GATHER = 7  # target <- the row of ``rows`` that the index of row y names
 STORE_ROWS = 8  # rows of ``out_rows`` <- target <- x, reduced below the modulus
 
 _MACHINES = {8: montgomery_ir.Ifma, 4: montgomery_ir.Avx2}
-_DEFINITIONS = {
+DEFINITIONS = {
     "product": montgomery_ir.product,
     "square": montgomery_ir.square,
     "load_lanes": lanes_ir.load_lanes,
@@ -49,7 +49,7 @@ def _emit(typing_context: Any, name: Any, lanes: Any, arguments: Any) -> Any:
         title = f"{name.literal_value}_{lanes.literal_value}"
         function = builder.module.globals.get(title)
         if function is None:
-            define = _DEFINITIONS[name.literal_value]
+            define = DEFINITIONS[name.literal_value]
             function = define(builder.module, title, _MACHINES[lanes.literal_value])
         given = list(zip(arguments, cgutils.unpack_tuple(builder, values[2]), strict=True))
         passed = []
@@ -67,7 +67,7 @@ def _emit(typing_context: Any, name: Any, lanes: Any, arguments: Any) -> Any:
     return types.void(name, lanes, arguments), code
 
 
-_call: Any = intrinsic(prefer_literal=True)(_emit)
+call_emitted: Any = intrinsic(prefer_literal=True)(_emit)
 
 _U64 = types.uint64
 _MATRIX = types.Array(_U64, 2, "A", readonly=True)
@@ -143,26 +143,32 @@ def interpreter(lanes: int) -> Any:
                 if operation <= LOAD_B:
                     matrix = a if operation == LOAD_A else b
                     stride = matrix.strides[0] // 8
-                    _call("load_lanes", lanes, (memory, target, matrix, block, stride, limbs, whole))
+                    call_emitted("load_lanes", lanes, (memory, target, matrix, block, stride, limbs, whole))
                     if left:
                         for j in range(limbs):
                             for k in range(lanes):
                                 memory[edge + j * lanes + k] = (
                                     matrix[j, block + whole * lanes + k] if k < left else 0
                                 )
-                        _call("load_lanes", lanes, (memory, target + ragged, memory, edge, lanes, limbs, 1))
+                        call_emitted(
+                            "load_lanes", lanes, (memory, target + ragged, memory, edge, lanes, limbs, 1)
+                        )
                     continue
                 if operation == STORE:
                     for v in range(used):
                         at = target + v * number
-                        _call(
+                        call_emitted(
                             "reduce",
                             lanes,
                             (memory, at, memory, here + v * here_step, n, 0, memory, q, inner),
                         )
-                    _call("store_lanes", lanes, (memory, target, out, block, out.shape[1], limbs, whole))
+                    call_emitted(
+                        "store_lanes", lanes, (memory, target, out, block, out.shape[1], limbs, whole)
+                    )
                     if left:
-                        _call("store_lanes", lanes, (memory, target + ragged, memory, edge, lanes, limbs, 1))
+                        call_emitted(
+                            "store_lanes", lanes, (memory, target + ragged, memory, edge, lanes, limbs, 1)
+                        )
                         for j in range(limbs):
                             for k in range(left):
                                 out[j, block + whole * lanes + k] = memory[edge + j * lanes + k]
@@ -170,37 +176,39 @@ def interpreter(lanes: int) -> Any:
                 if operation == LOOKUP:
                     entry = x * limbs * table_words
                     digit = row * digits.shape[1] + block
-                    _call("lookup", lanes, (memory, target, table, entry, digits, digit, limbs, used))
+                    call_emitted("lookup", lanes, (memory, target, table, entry, digits, digit, limbs, used))
                     continue
                 for v in range(used):
                     lane = block + v * lanes
                     digit = row * digits.shape[1] + lane * digit_step
                     if operation == MULTIPLY:
-                        _call(
+                        call_emitted(
                             "product",
                             lanes,
                             (memory, target, memory, here, memory, there, n, 0, n0, memory, q, inner),
                         )
                     elif operation == SQUARE:
-                        _call(
+                        call_emitted(
                             "square",
                             lanes,
                             (memory, target, memory, here, memory, here, n, 0, n0, memory, q, inner),
                         )
                     elif operation == SELECT:
                         entry = slot // lanes
-                        _call(
+                        call_emitted(
                             "select",
                             lanes,
                             (memory, target, memory, here, entry, 1 << window, digits, digit, inner),
                         )
                     elif operation == GATHER:
                         at = row * index.shape[1] + lane
-                        _call("gather", lanes, (memory, target, rows, 0, index, at, rows.shape[1], limbs))
+                        call_emitted(
+                            "gather", lanes, (memory, target, rows, 0, index, at, rows.shape[1], limbs)
+                        )
                     else:
                         at = lane * out_rows.shape[1]
-                        _call("reduce", lanes, (memory, target, memory, here, n, 0, memory, q, inner))
-                        _call("scatter", lanes, (memory, target, out_rows, at, out_rows.shape[1]))
+                        call_emitted("reduce", lanes, (memory, target, memory, here, n, 0, memory, q, inner))
+                        call_emitted("scatter", lanes, (memory, target, out_rows, at, out_rows.shape[1]))
                     target += number
                     here += here_step
                     there += there_step

@@ -79,19 +79,21 @@ def exponent_digits(exponents: list[int], bits: int, width: int, lanes: int) -> 
     return digits
 
 
-def little_digits(rows: npt.NDArray[np.uint8], bits: int, width: int) -> npt.NDArray[np.int64]:
+def little_digits(
+    rows: npt.NDArray[np.uint8], bits: int, width: int
+) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
     """Windows of up to 15 bits of little-endian byte rows, lowest first: (windows, rows)."""
     windows = -(-bits // width)
     if width == 8:
-        return rows.T[:windows].astype(np.int64)
-    # A window lies within three bytes from the byte where it begins.
-    padded = np.zeros((rows.shape[1] + 3, len(rows)), dtype=np.int64)
+        return rows.T[:windows]
+    padded = np.zeros((rows.shape[1] + 3, len(rows)), dtype=np.uint8)
     padded[: rows.shape[1]] = rows.T
-    digits = np.empty((windows, len(rows)), dtype=np.int64)
+    digits = np.empty((windows, len(rows)), dtype=np.uint8 if width < 8 else np.uint16)
     for window in range(windows):
+        # A window lies within three bytes from the byte where it begins.
         byte, shift = divmod(window * width, 8)
-        words = padded[byte] | padded[byte + 1] << 8 | padded[byte + 2] << 16
-        digits[window] = words >> shift & (1 << min(width, bits - window * width)) - 1
+        low, middle, high = (padded[byte + k].astype(np.uint32) << (8 * k) for k in range(3))
+        digits[window] = (low | middle | high) >> shift & (1 << min(width, bits - window * width)) - 1
     return digits
 
 

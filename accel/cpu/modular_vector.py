@@ -80,7 +80,7 @@ class VectorBackend:
         width = window_width(exponent_bits)
         digits = exponent_digits([exponent] * self.lanes, exponent_bits, width, self.lanes)
         program, slots = windowed_power(len(digits), width)
-        return self.run(
+        powers = self.run(
             program,
             slots,
             m,
@@ -91,6 +91,8 @@ class VectorBackend:
             digits_shared=True,
             window=width,
         )
+        digits[:] = 0
+        return powers
 
     def fixed_base_power(self, plan: FixedBasePlan, exponents: ByteRows) -> LimbArray:
         width = self.window_bits
@@ -102,7 +104,9 @@ class VectorBackend:
         for row in range(1, windows):
             program += [(LOOKUP, 1, row, row), (MULTIPLY, 0, 0, 1)]
         program.append((STORE, 0, 0, 0))
-        return self.run(program, 2, plan.m, len(exponents), digits=digits, table=table, streams=True)
+        powers = self.run(program, 2, plan.m, len(exponents), digits=digits, table=table, streams=True)
+        digits[:] = 0
+        return powers
 
     def inverse(self, values: LimbArray, m: Modulus) -> LimbArray:
         """A tree of products, one inversion at its root, and the way back down."""
@@ -135,7 +139,7 @@ class VectorBackend:
         if p.value > q.value:
             return self.crt(residues_q, residues_p, q, p, pq)
         # Products with p^-1 R and p R of plain numbers are plain.
-        p_inverse = q.to_montgomery(pow(p.value, -1, q.value))
+        p_inverse = q.to_montgomery(int(gmpy2.invert(p.value, q.value)))
         term_q, term_p = (self._scaled(widened(x, q), p_inverse, q) for x in (residues_q, residues_p))
         quotient = widened(difference(term_q, term_p, q), pq)
         return add(self._scaled(quotient, pq.to_montgomery(p.value), pq), widened(residues_p, pq))
