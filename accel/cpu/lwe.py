@@ -20,6 +20,7 @@ _MASK = (1 << 32) - 1
 _FEW_COLUMNS = 16  # up to here the kernel reads the database once, in less time than BLAS needs to convert it
 _ROW_BLOCK = 512  # rows of a database converted to float64 at a time
 _DEPTH_BLOCK = 1 << 16  # columns per exact partial sum
+_SHARE = 1 << 20  # products: tens of microseconds
 
 
 def matvec(database: Database, vector: U32, offset: int) -> U32:
@@ -30,6 +31,11 @@ def matmul(database: Database, matrix: U32, offset: int) -> U32:
     if matrix.shape[1] <= _FEW_COLUMNS:
         return _few(database, matrix, offset)
     return subtract_offset(_by_blas(database, matrix), matrix, offset)
+
+
+def worth_a_thread(multiple: int, products_each: int) -> int:
+    """How many rows, a multiple of ``multiple``, take longer than handing them to another thread does."""
+    return multiple * max(1, -(-_SHARE // (multiple * products_each)))
 
 
 def subtract_offset(product: U32, matrix: U32, offset: int) -> U32:
@@ -46,8 +52,9 @@ def _few(database: Database, matrix: U32, offset: int) -> U32:
     output = np.zeros((database.shape[0], matrix.shape[1]), dtype=np.uint32)
     if output.size and database.size:
         vectors = np.ascontiguousarray(matrix.T)
+        step = worth_a_thread(ROWS, database.shape[1] * vectors.shape[0])
         each_range(
-            database.shape[0], ROWS, lambda start, stop: multiply_rows(database, vectors, output, start, stop)
+            database.shape[0], step, lambda start, stop: multiply_rows(database, vectors, output, start, stop)
         )
     return subtract_offset(output, matrix, offset)
 

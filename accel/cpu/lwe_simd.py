@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accel.cpu.lwe import subtract_offset
+from accel.cpu.lwe import subtract_offset, worth_a_thread
 from accel.cpu.lwe_pack import pack
 from accel.cpu.lwe_tiles import BYTE_TILES, HALF_TILES, Plan, Tile
 from accel.cpu.threads import each_range
@@ -71,7 +71,7 @@ def _product(tile: Tile, database: Database, matrix: U32) -> U32:
         flat, sums, factor = data.reshape(-1), output.reshape(-1), packed.reshape(-1)
         each_range(
             output.shape[0],
-            tile.rows,
+            worth_a_thread(tile.rows, width * panels * tile.columns),
             lambda start, stop: tile.sweep(flat, factor, sums, plan, start, stop),
         )
 
@@ -102,7 +102,7 @@ def _packed(tile: Tile, matrix: U32, expansion: int) -> tuple[U32, int, int]:
     matrix = np.ascontiguousarray(matrix)
     each_range(
         packed_steps,
-        64,
+        worth_a_thread(1, 16 * packed[:, 0].size),  # a word is packed in the time of some 16 products
         lambda start, stop: pack(matrix, expansion, digits.bits, columns, lanes, packed, start, stop),
     )
     return packed, steps, step_bytes
