@@ -129,6 +129,15 @@ def test_products_stay_exact_beyond_one_block_of_rows(backend):
 
 
 @pytest.mark.parametrize("backend", FAST)
+@pytest.mark.parametrize("width", [1, 4, 8, 16])
+def test_ranges_of_rows_in_several_threads_make_one_product(monkeypatch, backend, width):
+    monkeypatch.setenv("LIUTONG_THREADS", "3")
+    database, source = random_database(np.uint8, (500, 9001))
+    matrix = random_factor(source, (9001, width))
+    assert (lwe.matmul(database, matrix, offset=128, backend=backend) == exact(database, matrix, 128)).all()
+
+
+@pytest.mark.parametrize("backend", FAST)
 def test_nothing_behind_the_database_is_read_into_the_result(backend):
     """Kernels read past the end of a row: what lies there must not count, and the last rows must not end
     the process."""
