@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.ciphers import (
 from accel import selftest
 from accel.byte_rows import U8
 from accel.errors import BackendUnavailable
+from accel.gpu import sm4 as _gpu
 from accel.reference import sm4 as _reference
 from accel.registry import Op
 
@@ -239,6 +240,13 @@ def _register(name: str, lanes: int, instructions: str) -> None:
 
 _register("avx2", 8, _AVX2)
 _register("ifma", 16, _IFMA)
+
+
+# -- the GPU: worth it where the copies there and back do not decide, from 16 MiB on
+
+ECB.backend("gpu", needs="cupy", min_batch=1 << 20)(_gpu.ecb)
+CTR.backend("gpu", needs="cupy", min_batch=1 << 20)(_gpu.ctr)
+CBC_DECRYPT.backend("gpu", needs="cupy", min_batch=1 << 20)(_gpu.cbc_decrypt)
 
 
 # -- known answers
