@@ -2,21 +2,9 @@
 //   modulus   lane 0 of a tile with n, followed by n0 = -n^-1 mod 2^32
 //   count     how many results; tiles are allocated whole
 // Shared numbers (b_shared, one, last) are lane 0 of a tile. Nothing here branches or addresses by the value of a
-// number or of a digit. With PAIRS, numbers are pairs modulo n^2 (see pair.cuh), 2 WORDS limbs each.
+// number or of a digit. With PAIRS, numbers are pairs modulo n^2 (see elements.cuh).
 #pragma once
-#include "pair.cuh"
-
-#ifdef PAIRS
-#define LIMBS (2 * WORDS)
-#define PRODUCT pair_product
-#else
-#define LIMBS WORDS
-#define PRODUCT montgomery_product
-#endif
-
-FUNCTION u64 tile_offset(u64 index) { return index / TILE * (LIMBS * TILE) + index % TILE; }
-
-#define THREADS 128
+#include "elements.cuh"
 
 #ifndef PAIRS
 // Numbers of 52-bit limbs, limb j of number i at [j stride + i], into tiles.
@@ -55,11 +43,6 @@ HOST_THREADS(limbs_from_tiles)
 
 #endif
 
-// Number i is number indices[i] of the tiles, or number i where there are no indices.
-FUNCTION const u32 *chosen(const u32 *tiles, const u32 *indices, u64 i) {
-    return tiles + tile_offset(indices ? indices[i] : i);
-}
-
 // r_i = a b 2^-(32 WORDS + extra) mod n, extra < 64 (0 for pairs), with a = a_(a_indices[i]) and b likewise. r is another array.
 KERNEL(multiply, THREADS, 2)
 (const u32 *a, const u32 *a_indices, const u32 *b, const u32 *b_indices, u32 b_shared, const u32 *modulus, u32 extra,
@@ -88,10 +71,6 @@ FUNCTION void select(u32 *to, const u32 *table, u64 apart, u32 step, u32 entries
         }
         UNROLL for (u32 w = 0; w < 8; ++w) to[(j + w) * TILE] = found[w];
     }
-}
-
-FUNCTION void copy(u32 *to, const u32 *from) {
-    ROLLED for (u32 j = 0; j < LIMBS; ++j) to[j * TILE] = from[j * TILE];
 }
 
 // r_i = base_i^e_i by windows of `window` bits: digits[d digit_step + i digit_each], highest first. Bases and

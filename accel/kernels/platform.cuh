@@ -67,7 +67,7 @@ static thread_local HostIndex threadIdx, blockIdx, blockDim, gridDim;
 #define OUTLINED static __attribute__((noinline))
 #define CONSTANT static const
 #define RESTRICT __restrict__
-#define UNROLL
+#define UNROLL _Pragma("GCC unroll 4")
 #define ROLLED
 #define SHARED(type, name, count) static thread_local type name[count]
 #define PER_THREAD(type, name, threads) static thread_local type name[threads]

@@ -1,7 +1,7 @@
 // Between moduli of different sizes: residues of longer numbers, exact division, Garner's formula. Tiles of the
 // shape this is compiled for have WORDS limbs; others come with their limb count.
 #pragma once
-#include "modular.cuh"
+#include "elements.cuh"
 
 FUNCTION u64 offset_of(u64 index, u32 words) { return index / TILE * ((u64)words * TILE) + index % TILE; }
 

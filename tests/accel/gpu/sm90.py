@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from accel.gpu import compile as gpu_compile
@@ -32,20 +33,9 @@ class Usage:
 
 @cache
 def usage(source: str, **defines: int) -> dict[str, Usage]:
-    """Compile for sm_90 and return what each kernel takes. Skips where there is no nvcc."""
-    compiler = shutil.which("nvcc")
-    if compiler is None:
-        missing("nvcc")
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "kernel.cu"
-        file.write_text(gpu_compile.source(source))
-        target = Path(folder) / "kernel.cubin"
-        command = [compiler, "-arch=sm_90", *gpu_compile.OPTIONS, *gpu_compile.macros(defines), str(file)]
-        command += ["-cubin", "-Xptxas", "-v", "--keep", "--keep-dir", folder, "-o", str(target)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        log = done.stderr + done.stdout
-        ptx = (Path(folder) / "kernel.ptx").read_text()
+    """Compile for sm_90 and return what each kernel takes. Skips where there is neither nvcc nor NVRTC."""
+    text, options = gpu_compile.source(source), [*gpu_compile.OPTIONS, *gpu_compile.macros(defines)]
+    log, ptx = _by_nvcc(text, options) if shutil.which("nvcc") else _by_nvrtc(text, options)
     found: dict[str, Usage] = {}
     for part in log.split("Compiling entry function")[1:]:
         name = _ENTRY.match("Compiling entry function" + part)
@@ -61,6 +51,34 @@ def usage(source: str, **defines: int) -> dict[str, Usage]:
             wide=_wide(ptx, name[1]),
         )
     return found
+
+
+def _by_nvcc(text: str, options: list[str]) -> tuple[str, str]:
+    """The assembler's log and the PTX."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "kernel.cu"
+        file.write_text(text)
+        command = ["nvcc", "-arch=sm_90", *options, str(file), "-cubin", "-Xptxas", "-v"]
+        command += ["--keep", "--keep-dir", folder, "-o", f"{folder}/kernel.cubin"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stderr + done.stdout, (Path(folder) / "kernel.ptx").read_text()
+
+
+def _by_nvrtc(text: str, options: list[str]) -> tuple[str, str]:
+    """The same from the library that CuPy uses, by CuPy's binding, which needs no driver."""
+    if find_spec("cupy_backends") is None:
+        missing("nvcc, or CuPy with NVRTC")
+    from cupy_backends.cuda.libs import nvrtc
+
+    def compiled(*target: str) -> int:
+        program = nvrtc.createProgram(text, "kernel.cu", (), ())
+        nvrtc.compileProgram(program, [*options, *target])
+        return program
+
+    log = nvrtc.getProgramLog(compiled("--gpu-architecture=sm_90", "--ptxas-options=-v"))
+    ptx = nvrtc.getPTX(compiled("--gpu-architecture=compute_90"))
+    return log, ptx.decode() if isinstance(ptx, bytes) else ptx
 
 
 def _wide(ptx: str, kernel: str) -> int:
