@@ -1,6 +1,6 @@
 """SM4 over many blocks on the GPU: ECB, CTR, CBC decryption, as `accel.sm4_backends` calls them.
 
-Round keys, plaintext and key stream are cleared from the device's memory. Constant-time: there is no branch on
+Round keys, plaintext and key stream are cleared from the device's memory. Constant-time: it has no branch on
 a secret, and every lane reads a copy of the table in its own bank of the shared memory.
 """
 
