@@ -180,9 +180,9 @@ def _register_vectors(level: str) -> None:
 
     @FIND_INVALID.backend(level, needs="numba")
     def find_invalid(points: bytes) -> Invalid:
-        from accel.cpu import curve25519_vector
+        from accel.cpu import curve25519_check
 
-        return curve25519_vector.find_invalid(level, points)
+        return curve25519_check.find_invalid(level, points)
 
 
 _register_vectors("avx2")

@@ -133,8 +133,8 @@ def ladder_end() -> Program:
     return p
 
 
-def check() -> Program:
-    """Conditions on u: "z", 8 u is infinity; "w", u^3 + J u^2 + u is a non-zero square."""
+def check_order() -> Program:
+    """For u: condition "z", 8 u is infinity, and "g", u^3 + J u^2 + u."""
     p = Program(CHECK)
     p.copy("x", "u")
     p.constant("z", "1")
@@ -148,6 +148,12 @@ def check() -> Program:
     p.constant("s", "1")
     p.add("t", "t", "s")
     p.multiply("g", "t", "u")
+    return p
+
+
+def check_square() -> Program:
+    """Condition "w": g is a non-zero square."""
+    p = Program(CHECK)
     p.power("w", "g", "t", "s")
     p.square("w", "w", 2)
     p.square("t", "g")

@@ -171,10 +171,11 @@ def run(path: Path, program: npt.NDArray[np.int64], table: U64, file: U64, width
             for v in range(width):
                 subtract(path, file, d + v, a + v, b + v)
         elif operation == CONSTANT:
-            for v in range(width):
-                for k in range(path.limbs):
-                    for lane in range(path.lanes):
-                        file[((d + v) * path.limbs + k) * path.lanes + lane] = table[program[line, 2], k]
+            for k in range(path.limbs):
+                for lane in range(path.lanes):
+                    file[(d * path.limbs + k) * path.lanes + lane] = table[program[line, 2], k]
+            for v in range(1, width):
+                copy(path, file, d + v, d)
         elif operation == COPY:
             for v in range(width):
                 copy(path, file, d + v, a + v)

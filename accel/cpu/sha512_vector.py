@@ -22,6 +22,7 @@ U64 = npt.NDArray[np.uint64]
 
 BLOCK_BYTES = 128
 UNIFORM_BYTES = 96  # two field elements of 48 bytes
+SLACK = 8  # bytes that must follow the messages
 WORDS = 8  # of one uniform field element: six, and two of zero that make two numbers of four words
 
 
@@ -48,11 +49,14 @@ def _root(value: int, power: int) -> int:
 K = np.array([_root(p << 192, 3) & (2**64 - 1) for p in _primes(80)], dtype=np.uint64)
 INITIAL = np.array([_root(p << 128, 2) & (2**64 - 1) for p in _primes(8)], dtype=np.uint64)
 
+_ALL = np.uint64(2**64 - 1)
+
 
 class Tag(NamedTuple):
     """What depends on the domain separation tag alone."""
 
-    after_message: U8  # l_i_b_str || 0 || DST_prime || first padding byte
+    after_message: U8  # `SLACK` zeros || l_i_b_str || 0 || DST_prime || first padding byte || zeros
+    length: int  # of what follows a message, padding left out
     blocks: U64  # two rows: the blocks of b_1 and b_2, whose first eight words are filled in for each message
 
 
@@ -66,7 +70,8 @@ def prepare(dst: bytes) -> Tag:
         text = bytes(64) + bytes([counter]) + dst_prime
         padded = text + b"\x80" + bytes(-(len(text) + 17) % BLOCK_BYTES) + (8 * len(text)).to_bytes(16, "big")
         rows.append(np.frombuffer(padded, dtype=">u8").astype(np.uint64))
-    return Tag(np.frombuffer(after, dtype=np.uint8), np.stack(rows))
+    tail = bytes(SLACK) + after + bytes(2 * BLOCK_BYTES)
+    return Tag(np.frombuffer(tail, dtype=np.uint8), len(after) - 1, np.stack(rows))
 
 
 def _kind(lanes: Any) -> Any:
@@ -155,43 +160,76 @@ def _swap_bytes_typing(context: Any, lanes: Any, work: Any) -> Any:
 _swap_bytes: Any = intrinsic(_swap_bytes_typing)
 
 
+def _accumulate_typing(context: Any, lanes: Any, state: Any, work: Any, active: Any) -> Any:
+    """state += work in the lanes whose word of ``active`` is all ones."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = _kind(signature.args[0].count)
+        total, added, mask = (
+            ir.pointer(context, builder, signature.args[k], arguments[k], kind) for k in (1, 2, 3)
+        )
+        lanes_in = ir.load(builder, mask, 0)
+        for k in range(8):
+            more = builder.and_(ir.load(builder, added, k), lanes_in)
+            ir.store(builder, total, k, builder.add(ir.load(builder, total, k), more))
+        return context.get_dummy_value()
+
+    return types.void(lanes, state, work, active), code
+
+
+_accumulate: Any = intrinsic(_accumulate_typing)
+
+
 @njit(nogil=True, cache=True)
-def _compress(lanes: Any, state: U64, work: U64, keys: U64, active: npt.NDArray[np.bool_]) -> None:
+def _compress(lanes: Any, state: U64, work: U64, keys: U64, active: U64) -> None:
     """Take the block in the schedule vectors of ``work`` into the state of the active lanes."""
-    n = len(lanes)
-    for i in range(8 * n):
+    for i in range(8 * len(lanes)):
         work[i] = state[i]
     for first in range(0, 64, 16):
         _rounds_and_schedule(lanes, work, keys, first)
     _last_rounds(lanes, work, keys, 64)
-    for word in range(8):
-        for lane in range(n):
-            if active[lane]:
-                state[word * n + lane] += work[word * n + lane]
+    _accumulate(lanes, state, work, active)
+
+
+def _word_typing(context: Any, data: Any, index: Any) -> Any:
+    """The eight bytes of ``data`` from ``index`` on, at any alignment, as a number."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        base = ir.pointer(context, builder, signature.args[0], arguments[0], ir.I8)
+        where = builder.bitcast(builder.gep(base, [arguments[1]]), ir.I64.as_pointer())
+        value = builder.load(where)
+        value.align = 1
+        return value
+
+    return types.uint64(data, types.int64), code
+
+
+_word: Any = intrinsic(_word_typing)
 
 
 @njit(nogil=True, cache=True)
-def _fill(block: U8, number: int, data: U8, start: int, length: int, after: U8, last: int) -> None:
-    """Block ``number`` of (block of zeros) || message || after || zeros || bit length, the zeros left out."""
-    at = number * 128
-    for i in range(128):
-        block[i] = 0
-    low, high = max(at, 0), min(at + 128, length)
-    for i in range(low, high):
-        block[i - at] = data[start + i]
-    low, high = max(at, length), min(at + 128, length + after.size)
-    for i in range(low, high):
-        block[i - at] = after[i - length]
-    if number == last:
-        bits = 8 * (128 + length + after.size - 1)
-        for i in range(8):
-            block[127 - i] = (bits >> (8 * i)) & 255
+def _fill(work: U64, at: int, step: int, block: int, data: U8, start: int, length: int, tail: U8) -> None:
+    """Words ``work[at], work[at + step], …``: a block of message || tail || zeros.
+
+    Whole words are read, beyond the end of the message too: `SLACK` bytes follow the data.
+    """
+    for word in range(16):
+        position = 128 * block + 8 * word
+        left = length - position
+        value = np.uint64(0)
+        if left > 0:
+            value = _word(data, start + position)
+            if left < SLACK:
+                value &= (np.uint64(1) << np.uint64(8 * left)) - np.uint64(1)
+        if left < SLACK:
+            value |= _word(tail, SLACK - left)
+        work[at + word * step] = value
 
 
 def state_after_zeros(lanes: Any) -> U64:
     """The state after the block of zeros that expand_message_xmd begins every message with."""
     state = np.repeat(INITIAL, len(lanes))
-    _compress(lanes, state, np.zeros(24 * len(lanes), np.uint64), K, np.ones(len(lanes), np.bool_))
+    _compress(lanes, state, np.zeros(24 * len(lanes), np.uint64), K, np.full(len(lanes), _ALL))
     return state[:: len(lanes)].copy()
 
 
@@ -202,13 +240,15 @@ def expand(
     offsets: npt.NDArray[np.int64],
     first: int,
     count: int,
-    after: U8,
+    tail: U8,
+    tail_length: int,
     blocks: U64,
     zero_block: U64,
     output: U64,
 ) -> None:
     """expand_message_xmd to 96 bytes of messages ``first … first + count`` of ``data``, cut at ``offsets``.
 
+    ``tail`` and ``tail_length`` are those of the `Tag`; `SLACK` bytes follow the messages in ``data``.
     ``lanes`` is any tuple whose length is the number of lanes, ``zero_block`` the state after a block of
     zeros. ``output``: for every vector of messages two field elements of eight words, little end first, of
     which the last two are zero, lane by lane. Lanes beyond the count get the empty message.
@@ -217,9 +257,8 @@ def expand(
     state, first_hash = np.empty(8 * n, np.uint64), np.empty(8 * n, np.uint64)
     work = np.empty(24 * n, np.uint64)
     starts, lengths, lasts = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
-    active, everyone = np.ones(n, np.bool_), np.ones(n, np.bool_)
-    block = np.empty(128, np.uint8)
-    words = block.view(np.uint64)
+    everyone = np.full(n, _ALL)
+    active = np.empty(n, np.uint64)
     for vector in range((count + n - 1) // n):
         longest = 0
         for lane in range(n):
@@ -228,18 +267,20 @@ def expand(
             if message < count:
                 starts[lane] = offsets[first + message]
                 lengths[lane] = offsets[first + message + 1] - starts[lane]
-            lasts[lane] = (lengths[lane] + after.size + 16 - 1) // 128
+            lasts[lane] = (lengths[lane] + tail_length + 16) // 128
             longest = max(longest, lasts[lane])
         for word in range(8):
             for lane in range(n):
                 state[word * n + lane] = zero_block[word]
         for number in range(longest + 1):
             for lane in range(n):
-                active[lane] = number <= lasts[lane]
-                _fill(block, number, data, starts[lane], lengths[lane], after, lasts[lane])
-                for word in range(16):
-                    work[(8 + word) * n + lane] = words[word]
+                active[lane] = _ALL if number <= lasts[lane] else np.uint64(0)
+                if number <= lasts[lane]:
+                    _fill(work, 8 * n + lane, n, number, data, starts[lane], lengths[lane], tail)
             _swap_bytes(lanes, work)
+            for lane in range(n):
+                if number == lasts[lane]:
+                    work[23 * n + lane] = 8 * (128 + lengths[lane] + tail_length)
             _compress(lanes, state, work, K, active)
         for i in range(8 * n):
             first_hash[i] = state[i]
@@ -247,17 +288,15 @@ def expand(
         for counter in range(2):
             for number in range(blocks.shape[1] // 16):
                 for word in range(16):
+                    value = blocks[counter, number * 16 + word]
                     for lane in range(n):
-                        at = (8 + word) * n + lane
-                        work[at] = blocks[counter, number * 16 + word]
-                        if number == 0 and word < 8:
-                            work[at] = first_hash[word * n + lane]
-                            if counter == 1:
-                                work[at] ^= state[word * n + lane]
+                        work[(8 + word) * n + lane] = value
                 if number == 0:
+                    # The state still holds b_1 when b_2 begins.
+                    for i in range(8 * n):
+                        work[8 * n + i] = first_hash[i] ^ (state[i] if counter == 1 else np.uint64(0))
                     for word in range(8):
                         for lane in range(n):
-                            # The state still holds b_1 when b_2 begins: it was mixed in above.
                             state[word * n + lane] = INITIAL[word]
                 _compress(lanes, state, work, K, everyone)
             # Big-endian: the first of six words is the highest. b_1 gives six words and two, b_2 four.

@@ -22,6 +22,17 @@ FAST_BOTH = [name for name in curve25519.HASH_AND_MULTIPLY.available() if name !
 FAST_CHECK = [name for name in curve25519.FIND_INVALID.available() if name != "reference"]
 
 
+@pytest.fixture(scope="module")
+def large():
+    return curve25519.hash_to_curve([number.to_bytes(2, "big") for number in range(5000)], b"tag")
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """Ranges of a size that does not depend on the machine."""
+    monkeypatch.setenv("LIUTONG_THREADS", "1")
+
+
 def encode(*numbers):
     return b"".join(number.to_bytes(32, "little") for number in numbers)
 
@@ -169,6 +180,30 @@ def test_any_32_bytes_are_judged_as_by_the_reference(backend, u):
     assert run(encode(u)) == reference.find_invalid(encode(u))
 
 
+@pytest.mark.parametrize("position", [None, 0, 5, 2047, 3000, 4999])
+@pytest.mark.parametrize("u", [2, LOW_ORDER, reference.P])
+@pytest.mark.parametrize("backend", FAST_CHECK)
+def test_a_bad_point_among_thousands_is_found(large, backend, u, position):
+    points = bytearray(large)
+    run = curve25519.FIND_INVALID.select(backend, batch=5000)
+    if position is None:
+        assert run(bytes(points)) is None
+    else:
+        points[32 * position : 32 * position + 32] = encode(u)
+        index, reason = run(bytes(points))
+        assert (index, reason) == (position, reference.find_invalid(encode(u))[1])
+
+
+@pytest.mark.parametrize("backend", FAST_CHECK)
+def test_pairs_of_twist_points_in_one_lane_are_found(large, backend):
+    """The product of two non-squares is a square: only random subsets tell them from good points."""
+    points = bytearray(large)
+    for position in (16, 1616):
+        points[32 * position : 32 * position + 32] = encode(2)
+    run = curve25519.FIND_INVALID.select(backend, batch=5000)
+    assert run(bytes(points)) == (16, "is not on the curve")
+
+
 @pytest.mark.parametrize("backend", FAST_HASH)
 def test_empty_batches(backend):
     assert curve25519.hash_to_curve([], b"tag", backend=backend) == b""
@@ -180,7 +215,6 @@ def test_empty_batches(backend):
 def test_threads_share_a_batch_without_changing_it(monkeypatch):
     points = encode(*range(2, 702))
     run = curve25519.SCALAR_MULT.select("cpu", batch=700)
-    monkeypatch.setenv("LIUTONG_THREADS", "1")
     alone = run(points, SCALAR)
     monkeypatch.setenv("LIUTONG_THREADS", "3")
     assert run(points, SCALAR) == alone

@@ -18,10 +18,12 @@ def uniform_bytes(lanes, items, dst):
     numbers = tuple(range(lanes))
     vectors = -(-len(items) // lanes)
     offsets = np.concatenate([[0], np.cumsum([len(item) for item in items])]).astype(np.int64)
-    data = np.frombuffer(b"".join(items) + b"\0", dtype=np.uint8)
+    data = np.frombuffer(b"".join(items) + bytes(sha512_vector.SLACK), dtype=np.uint8)
     output = np.empty(vectors * 2 * sha512_vector.WORDS * lanes, dtype=np.uint64)
     zeros = sha512_vector.state_after_zeros(numbers)
-    sha512_vector.expand(numbers, data, offsets, 0, len(items), tag.after_message, tag.blocks, zeros, output)
+    sha512_vector.expand(
+        numbers, data, offsets, 0, len(items), tag.after_message, tag.length, tag.blocks, zeros, output
+    )
     words = output.reshape(vectors, 2, sha512_vector.WORDS, lanes)
     assert not words[:, :, 6:].any()
     elements = words[:, :, 5::-1].transpose(0, 3, 1, 2).reshape(-1, 12)[: len(items)]
