@@ -21,9 +21,20 @@ from accel.errors import DeviceOutOfMemory
 from accel.registry import PREFERENCE, Op, operations
 
 DECADES = tuple(10**k for k in range(7))
-OCTAVES = tuple(2**k for k in range(0, 15, 2))
-CELL_SECONDS = 0.3  # repetitions of one measurement
-PATIENCE_SECONDS = 5.0  # a larger batch than one taking this long is not tried
+TIE = 0.9  # a rival that is faster by less than this may owe it to noise: the order of preference holds
+QUARTERS = tuple(4**k for k in range(11))
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure: repetitions of one size, and the batch time beyond which no larger is tried."""
+
+    cell_seconds: float
+    patience_seconds: float
+
+
+THOROUGH = Effort(cell_seconds=0.3, patience_seconds=5.0)
+BRIEF = Effort(cell_seconds=0.05, patience_seconds=0.5)  # enough to tell which backend is the faster
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,9 @@ class Cost:
     seconds: float
 
 
-def sweep(op: Op[..., object], backends: Iterable[str], sizes: Sequence[int]) -> Iterator[Cost]:
+def sweep(
+    op: Op[..., object], backends: Iterable[str], sizes: Sequence[int], effort: Effort = THOROUGH
+) -> Iterator[Cost]:
     """Measure an operation on its sample arguments, growing the batch until it takes too long."""
     if op.sample is None:
         return
@@ -48,12 +61,12 @@ def sweep(op: Op[..., object], backends: Iterable[str], sizes: Sequence[int]) ->
                 first = _least(
                     run, arguments, repeat_for=0
                 )  # compiles, loads tables, finds its place in the caches
-                seconds = min(first, _least(run, arguments, repeat_for=CELL_SECONDS))
+                seconds = min(first, _least(run, arguments, repeat_for=effort.cell_seconds))
             except DeviceOutOfMemory:
                 break
             yield Cost(op.name, backend, size, seconds)
             following = sizes[sizes.index(size) + 1 :]
-            if following and seconds * following[0] / size > PATIENCE_SECONDS:
+            if following and seconds * following[0] / size > effort.patience_seconds:
                 break
 
 
@@ -72,8 +85,7 @@ def crossovers(costs: Sequence[Cost]) -> dict[str, int | None]:
         for size in sizes:
             rivals = [by_backend[other].get(size) for other in present[rank + 1 :]]
             ours = by_backend[name].get(size)
-            # Larger batches that nobody was measured at say nothing.
-            lost = ours is None or any(theirs is not None and theirs < ours for theirs in rivals)
+            lost = ours is None or any(theirs is not None and theirs < ours * TIE for theirs in rivals)
             wins_from = None if lost else (size if wins_from is None else wins_from)
         found[name] = wins_from
     return found
@@ -86,7 +98,7 @@ def calibrate(ops: Iterable[Op[..., object]]) -> dict[str, dict[str, int | None]
         candidates = [name for name in op.available() if name != "reference"]
         if op.sample is None or len(candidates) < 2:
             continue
-        measured[op.name] = crossovers(list(sweep(op, candidates, OCTAVES)))
+        measured[op.name] = crossovers(list(sweep(op, candidates, QUARTERS, BRIEF)))
         shown = ", ".join(
             f"{n} {'never' if at is None else f'from {at}'}" for n, at in measured[op.name].items()
         )

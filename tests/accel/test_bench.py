@@ -11,7 +11,7 @@ from accel.registry import Op
 @pytest.fixture(autouse=True)
 def own_thresholds(monkeypatch, tmp_path):
     monkeypatch.setenv("LIUTONG_THRESHOLDS", str(tmp_path / "thresholds.json"))
-    monkeypatch.setattr(bench, "CELL_SECONDS", 0.001)
+    monkeypatch.setattr(bench, "BRIEF", bench.Effort(0.001, 0.5))
     thresholds.measured.cache_clear()
     yield
     thresholds.measured.cache_clear()
@@ -59,14 +59,14 @@ def test_a_sweep_measures_the_operation_itself_at_every_size():
     assert all(cost.seconds > 0 for cost in found)
 
 
-def test_a_sweep_ends_where_patience_or_memory_does(monkeypatch):
+def test_a_sweep_ends_where_patience_or_memory_does():
     def full(numbers):
         if len(numbers) > 1:
             raise DeviceOutOfMemory("full")
 
     assert [c.batch for c in bench.sweep(make_op({"portable": full}), ["portable"], (1, 2, 3))] == [1]
-    monkeypatch.setattr(bench, "PATIENCE_SECONDS", 0.0)
-    assert [c.batch for c in bench.sweep(make_op({"portable": len}), ["portable"], (1, 2))] == [1]
+    hasty = bench.Effort(0.001, 0.0)
+    assert [c.batch for c in bench.sweep(make_op({"portable": len}), ["portable"], (1, 2), hasty)] == [1]
 
 
 def test_calibration_keeps_what_it_measured_and_a_part_does_not_replace_the_whole(monkeypatch, capsys):
