@@ -23,7 +23,7 @@ U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
 
 SOURCE = "x25519.cuh"
-FAULTS = {1: "is not canonically encoded", 2: "is on the twist", 3: "has low order"}
+FAULTS = {1: "is not canonically encoded", 2: "is not on the curve", 3: "has low order"}
 
 
 def hash_to_curve(messages: Sequence[bytes], dst: bytes) -> bytes:

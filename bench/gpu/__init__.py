@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bench.gpu.entry import Entry
 
-FAMILIES = ("curves", "lwe", "modular", "paillier")
+FAMILIES = ("curves", "lwe", "modular", "paillier", "symmetric")
 """Modules of this package, each with ``ENTRIES``, a tuple of `Entry`."""
 
 

@@ -1,4 +1,4 @@
-"""The GPU suite's entries for the curves do what they say, on the processor."""
+"""The GPU suite's entries for curves, hash and cipher do what they say, on the processor."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.gpu import curves
+from bench.gpu import curves, symmetric
 from bench.gpu.entry import Ceilings
 from tests.accel.gpu.conftest import HostDevice
 
@@ -21,6 +21,7 @@ def one_second(work: Callable[[], object]) -> float:
 def test_checks_pass(host_device: HostDevice) -> None:
     curves.check25519(9)
     curves.check_weierstrass(20)
+    symmetric.check(20)
 
 
 def test_checks_notice_a_wrong_result(host_device: HostDevice, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,3 +39,10 @@ def test_every_rate_has_its_ceiling(host_device: HostDevice, monkeypatch: pytest
     assert len(rows) == 10
     assert all(row.size == row.value == 16 and row.peer_value for row in rows)
     assert [row.target for row in rows if row.target] == list(curves.TARGETS.values())
+
+
+def test_hash_and_cipher_have_theirs(host_device: HostDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(symmetric, "BATCH", 64)
+    rows = list(symmetric.time(one_second, CEILINGS, True))
+    assert [(row.size, row.value) for row in rows] == [(16, 16), (1024, 1024)]
+    assert all(row.peer_value and row.target for row in rows)
