@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 Integers = npt.NDArray[np.int64]
 Entry = TypeVar("Entry", np.int64, np.uint8)
 
-_PIECES = (2, 3, 4, 6, 8, 12, 16, 24, 32)
+_PIECES = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+_RUN_PRODUCTS = 200  # what starting the kernel costs, in products
 _TERMS_AT_ONCE = 1 << 23  # terms of simultaneous powers whose indices are held in memory together
 
 
@@ -81,33 +82,68 @@ def _products(
         names, sizes = names[~single], sizes[~single]
         if not names.size:
             return result
-        piece = _piece_length(sizes, backend.lanes)
-        index, sizes = _cut(items, sizes, piece, len(numbers) - 1, backend.lanes)
+        pieces = -(-sizes // _longest_piece(sizes, backend.lanes))
+        numbers, items = _multiply_pieces(backend, numbers, items, _piece_lengths(sizes, pieces), m)
+        sizes = pieces
+
+
+def _multiply_pieces(
+    backend: VectorBackend, numbers: U64, items: Integers, lengths: Integers, m: Modulus
+) -> tuple[U64, Integers]:
+    """Products of consecutive pieces of the items, as rows, and which row belongs to each piece."""
+    starts = np.cumsum(lengths) - lengths
+    order = np.argsort(lengths, kind="stable")
+    out = _rows(backend, len(lengths), m)
+    begin = 0
+    # Pieces of about one length run together. Lanes beyond the last piece write rows of the next run.
+    for stop in _runs(lengths[order]):
+        chosen = order[begin:stop]
+        longest = int(lengths[order[stop - 1]])
+        at = starts[chosen] + np.arange(longest)[:, None]
+        inside = at < starts[chosen] + lengths[chosen]
+        index = np.where(inside, items[np.minimum(at, len(items) - 1)], len(numbers) - 1)
         program: Program = [(GATHER, 0, 0, 0)]
-        for step in range(1, piece):
+        for step in range(1, longest):
             program += [(GATHER, 1, 0, step), (MULTIPLY, 0, 0, 1)]
         program.append((STORE_ROWS, 0, 0, 0))
-        numbers = _run_to_rows(backend, program, 2, m, int(sizes.sum()), numbers, index)
-        items = np.arange(int(sizes.sum()))
+        whole = _whole(index, backend.lanes)
+        target = out[begin : begin + whole.shape[1]]
+        backend.run(program, 2, m, stop - begin, rows=numbers, index=whole, out_rows=target)
+        begin = stop
+    rows = np.empty(len(lengths), dtype=np.int64)
+    rows[order] = np.arange(len(lengths))
+    return out, rows
 
 
-def _cut(items: Integers, sizes: Integers, piece: int, padding: int, lanes: int) -> tuple[Integers, Integers]:
-    """The items of each piece, (piece, pieces up to whole vectors), and how many pieces each group has."""
-    pieces = -(-sizes // piece)
-    count = int(pieces.sum())
-    ends = np.repeat(np.cumsum(sizes), pieces)
-    rank = np.arange(count) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    at = np.repeat(np.cumsum(sizes) - sizes, pieces) + rank * piece + np.arange(piece)[:, None]
-    index = np.full((piece, -(-count // lanes) * lanes), padding, dtype=np.int64)
-    index[:, :count] = np.where(at < ends, items[np.minimum(at, len(items) - 1)], padding)
-    return index, pieces
+def _runs(lengths: Integers) -> list[int]:
+    """Where runs of ascending lengths end, so that padding costs about as much as one run more would."""
+    ends: list[int] = []
+    values, counts = np.unique(lengths, return_counts=True)
+    stop, longest, padding = len(lengths), 0, 0
+    for value, count in zip(values[::-1].tolist(), counts[::-1].tolist(), strict=True):
+        padding += count * (longest - value)
+        if not longest or padding > _RUN_PRODUCTS + 4 * longest:
+            ends.append(stop)
+            longest, padding = value, 0
+        stop -= count
+    return ends[::-1]
 
 
-def _piece_length(sizes: Integers, lanes: int) -> int:
+def _piece_lengths(sizes: Integers, pieces: Integers) -> Integers:
+    """Each group in so many pieces whose lengths differ by one at most."""
+    rank = np.arange(int(pieces.sum())) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    return np.repeat(sizes // pieces, pieces) + (rank < np.repeat(sizes % pieces, pieces))
+
+
+def _longest_piece(sizes: Integers, lanes: int) -> int:
+    """Long pieces save rounds and memory, short ones keep all lanes busy."""
+    terms = int(sizes.sum())
+
     def cost(piece: int) -> float:
         pieces = -(-sizes // piece)
-        vectors = -(-int(pieces.sum()) // lanes)
-        return vectors * lanes * (piece - 1 + 0.3) + float((pieces - 1).sum())
+        count = int(pieces.sum())
+        vectors = -(-count // lanes)
+        return vectors * lanes * (1.15 * terms / count - 0.5) + 2 * (count - len(sizes))
 
     return min(_PIECES, key=cost)
 
@@ -201,7 +237,7 @@ def _run_to_rows(
 
 def _rows(backend: VectorBackend, count: int, m: Modulus) -> U64:
     lanes = backend.lanes
-    shape = -(-count // lanes) * lanes + 1, -(-m.limbs // lanes) * lanes
+    shape = -(-count // lanes) * lanes + lanes + 1, -(-m.limbs // lanes) * lanes
     out = aligned(shape[0] * shape[1]).reshape(shape)
     out[-1] = 0
     out[-1, : m.limbs] = m.array([m.one]).limbs[:, 0]
