@@ -12,7 +12,7 @@ from accel.errors import BadParameter
 
 U8 = npt.NDArray[np.uint8]
 Buffer = bytes | bytearray | memoryview
-ByteStrings = Sequence[bytes] | Sequence[bytearray] | Sequence[memoryview] | U8
+ByteStrings = Sequence[Buffer] | U8
 """What batch functions take: a sequence of byte strings, or a uint8 matrix whose rows are the strings."""
 
 
@@ -32,6 +32,7 @@ class ByteRows:
         is no byte string) for a wrong type, dtype or shape.
         """
         one = isinstance(prefix, bytes)
+        _check_sequence(strings)
         ahead = len(prefix) if isinstance(prefix, bytes) else matrix(prefix, "prefixes").shape[1]
         if not isinstance(prefix, bytes) and len(prefix) != len(strings):
             raise BadParameter(f"{len(prefix)} prefixes for {len(strings)} byte strings")
@@ -119,6 +120,11 @@ def rows_of(strings: ByteStrings, what: str, width: int) -> U8:
     return collected.data.reshape(-1, width)
 
 
+def octets(data: Buffer) -> bytes:
+    """The bytes of any buffer; raises BadParameter for what is none (an integer is none)."""
+    return data if isinstance(data, bytes) else flat(data).tobytes()
+
+
 def flat(data: Buffer | U8) -> U8:
     """A view of the bytes of any contiguous buffer, not a copy; raises BadParameter for what is none."""
     if isinstance(data, np.ndarray):
@@ -129,6 +135,12 @@ def flat(data: Buffer | U8) -> U8:
         return np.frombuffer(data, np.uint8)
     except (TypeError, ValueError, BufferError) as error:
         raise BadParameter("not a contiguous buffer of bytes") from error
+
+
+def _check_sequence(strings: object) -> None:
+    # One byte string is a sequence too, of integers: taken for a batch it would be a mistake.
+    if not isinstance(strings, np.ndarray | Sequence) or isinstance(strings, str | Buffer):
+        raise BadParameter("not a sequence of byte strings, and no matrix")
 
 
 def _length(item: object) -> int:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from accel import selftest, sm3
 from accel import weierstrass as ec
-from accel.byte_rows import U8, ByteRows, ByteStrings
+from accel.byte_rows import U8, Buffer, ByteRows, ByteStrings, octets
 from accel.errors import AccelError, BadParameter, DecryptionFailed, InvalidPoint
 from accel.randomness import Rng, system_rng
 from accel.sm2_encoding import OVERHEAD_BYTES, POINT_BYTES
@@ -21,12 +21,12 @@ MAX_PLAINTEXT_BYTES = 1 << 24
 _ATTEMPTS = 1000  # a pad of one byte is zero once in 256 times
 
 
-def encrypt(public: PublicKey, plaintext: bytes, *, rng: Rng = system_rng, backend: str = "auto") -> bytes:
+def encrypt(public: PublicKey, plaintext: Buffer, *, rng: Rng = system_rng, backend: str = "auto") -> bytes:
     """Encrypt 1 byte to 16 MiB; the result is 97 bytes longer (04 ‖ x ‖ y ‖ C3 ‖ C2).
 
     Raises BadParameter for an empty or too long plaintext: the standard has no ciphertext for an empty one.
     """
-    return encrypt_many(public, [plaintext], rng=rng, backend=backend)[0]
+    return encrypt_many(public, [octets(plaintext)], rng=rng, backend=backend)[0]
 
 
 def encrypt_many(
@@ -64,7 +64,7 @@ def encrypt_many(
     raise AccelError("every key stream was zero: the random source is broken")
 
 
-def decrypt(private: PrivateKey, ciphertext: bytes, *, backend: str = "auto") -> bytes:
+def decrypt(private: PrivateKey, ciphertext: Buffer, *, backend: str = "auto") -> bytes:
     """The plaintext, only if C1 is on the curve and C3 is right; raises DecryptionFailed otherwise."""
     try:
         return decrypt_many(private, [ciphertext], backend=backend)[0]
@@ -75,7 +75,7 @@ def decrypt(private: PrivateKey, ciphertext: bytes, *, backend: str = "auto") ->
 _FAILED = "the SM2 ciphertext does not decrypt"
 
 
-def decrypt_many(private: PrivateKey, ciphertexts: Sequence[bytes], *, backend: str = "auto") -> list[bytes]:
+def decrypt_many(private: PrivateKey, ciphertexts: Sequence[Buffer], *, backend: str = "auto") -> list[bytes]:
     """`decrypt` for every ciphertext; raises DecryptionFailed with the ``index`` of the first that fails,
     only.
 
@@ -83,7 +83,11 @@ def decrypt_many(private: PrivateKey, ciphertexts: Sequence[bytes], *, backend: 
     """
     selftest.ensure("sm2")
     for index, one in enumerate(ciphertexts):
-        if not OVERHEAD_BYTES < len(one) <= OVERHEAD_BYTES + MAX_PLAINTEXT_BYTES or one[0] != 4:
+        if (
+            not isinstance(one, Buffer)
+            or not OVERHEAD_BYTES < len(one) <= OVERHEAD_BYTES + MAX_PLAINTEXT_BYTES
+            or one[0] != 4
+        ):
             raise DecryptionFailed(_FAILED, index=index)
     if not len(ciphertexts):
         return []

@@ -9,13 +9,14 @@ or s = 0).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from accel import selftest, sm3
 from accel import weierstrass as ec
-from accel.byte_rows import U8, ByteStrings
+from accel.byte_rows import U8, Buffer, ByteStrings, octets
 from accel.errors import AccelError, BadParameter, BadSignature
 from accel.randomness import Rng, draw, system_rng
 from accel.reference.sm2 import A, B, G
@@ -35,7 +36,7 @@ _ATTEMPTS = 256
 
 def sign(
     private: PrivateKey,
-    message: bytes,
+    message: Buffer,
     *,
     identity: bytes = DEFAULT_ID,
     rng: Rng = system_rng,
@@ -70,8 +71,8 @@ def sign_many(
 
 def verify(
     public: PublicKey,
-    message: bytes,
-    signature: bytes,
+    message: Buffer,
+    signature: Buffer,
     *,
     identity: bytes = DEFAULT_ID,
     backend: str = "auto",
@@ -79,7 +80,7 @@ def verify(
     """Return if the signature is right; raise BadSignature, always the same, otherwise."""
     selftest.ensure("sm2")
     e = np.frombuffer(_digest(public, message, identity), np.uint8).reshape(1, 32)
-    right = len(signature) == SIGNATURE_BYTES and bool(
+    right = isinstance(signature, Buffer) and bool(
         ec.verify_digests(public_rows(public), e, _signature_rows([signature]), backend=backend)[0]
     )
     if not right:
@@ -89,7 +90,7 @@ def verify(
 def verify_many(
     publics: PublicKey | Sequence[PublicKey] | U8,
     messages: ByteStrings,
-    signatures: Sequence[bytes] | U8,
+    signatures: Sequence[Buffer] | U8,
     *,
     identity: bytes | Sequence[bytes] = DEFAULT_ID,
     backend: str = "auto",
@@ -115,8 +116,13 @@ def verify_many(
     return ec.verify_digests(keys, digests, rows, backend=backend)
 
 
-def identity_digest(public: PublicKey, identity: bytes) -> bytes:
+def identity_digest(public: PublicKey, identity: Buffer) -> bytes:
     """Z: SM3 over identity, curve and public key (GB/T 32918.2-2016 section 5.5)."""
+    return _identity_digest(public, octets(identity))
+
+
+@lru_cache(maxsize=1024)  # a signer has one, and a verifier sees the same signers again
+def _identity_digest(public: PublicKey, identity: bytes) -> bytes:
     return sm3.digest(_identified(identity) + _CURVE + public.to_bytes()[1:])
 
 
@@ -172,8 +178,8 @@ def _nonces(key: bytes, seed: bytes, attempt: int, indices: npt.NDArray[np.int64
     return sm3.hmac_many(key, material)
 
 
-def _digest(public: PublicKey, message: bytes, identity: bytes) -> bytes:
-    return sm3.digest(identity_digest(public, identity) + message)
+def _digest(public: PublicKey, message: Buffer, identity: bytes) -> bytes:
+    return sm3.digest(identity_digest(public, identity) + octets(message))
 
 
 def _identified(identity: bytes) -> bytes:
@@ -182,11 +188,13 @@ def _identified(identity: bytes) -> bytes:
     return (8 * len(identity)).to_bytes(2, "big") + identity
 
 
-def _signature_rows(signatures: Sequence[bytes] | U8) -> U8:
+def _signature_rows(signatures: Sequence[Buffer] | U8) -> U8:
     """Signatures as rows; one of another length becomes zeros, which is no signature of anything."""
     if isinstance(signatures, np.ndarray):
         if signatures.ndim != 2 or signatures.shape[1] != SIGNATURE_BYTES or signatures.dtype != np.uint8:
             raise BadParameter("signatures in an array form a uint8 matrix of 64 columns")
         return signatures
-    joined = b"".join(one if len(one) == SIGNATURE_BYTES else bytes(SIGNATURE_BYTES) for one in signatures)
+    proper = (isinstance(one, Buffer) and len(one) == SIGNATURE_BYTES for one in signatures)
+    nothing = bytes(SIGNATURE_BYTES)
+    joined = b"".join(one if good else nothing for one, good in zip(signatures, proper, strict=True))
     return np.frombuffer(joined, np.uint8).reshape(-1, SIGNATURE_BYTES)
