@@ -10,7 +10,7 @@ its powers, and all windows share their squarings (Straus 1964).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -31,7 +31,8 @@ Entry = TypeVar("Entry", np.int64, np.uint8)
 
 _PIECES = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _RUN_PRODUCTS = 200  # what starting the kernel costs, in products
-_TERMS_AT_ONCE = 1 << 23  # terms of simultaneous powers whose indices are held in memory together
+_DIGITS_AT_ONCE = 1 << 20  # of exponents of simultaneous powers
+_TABLE_WORDS = 1 << 25  # 256 MB of tables
 
 
 def product_by_group(
@@ -50,14 +51,39 @@ def multi_power(
         return m.array([m.one] * len(exponents))
     cost, width = min((_bucket_cost(w, bits, len(bases), len(exponents)), w) for w in range(1, 13))
     if _table_cost(backend.window_bits, bits, len(bases), len(exponents)) < cost:
-        return _by_tables(backend, bases, exponents, bits, m)
-    rows_at_once = max(1, _TERMS_AT_ONCE // (len(bases) * -(-bits // width)))
+        return _in_portions_of_bases(backend, bases, exponents, bits, m)
     numbers = _as_rows(backend, bases, m)
     parts = [
-        _by_buckets(backend, numbers, exponents[start : start + rows_at_once], bits, width, m).limbs
-        for start in range(0, len(exponents), rows_at_once)
+        _by_buckets(backend, numbers, rows, bits, width, m).limbs
+        for rows in _portions(exponents, len(bases) * -(-bits // width))
     ]
     return LimbArray(np.concatenate(parts, axis=1))
+
+
+def _portions(exponents: Sequence[Sequence[int]], digits_in_row: int) -> Iterator[Sequence[Sequence[int]]]:
+    """Rows few enough that their digits fit in memory together."""
+    at_once = max(1, _DIGITS_AT_ONCE // digits_in_row)
+    for start in range(0, len(exponents), at_once):
+        yield exponents[start : start + at_once]
+
+
+def _in_portions_of_bases(
+    backend: VectorBackend, bases: LimbArray, exponents: Sequence[Sequence[int]], bits: int, m: Modulus
+) -> LimbArray:
+    """By tables, for so many bases at a time that their tables fit in memory together."""
+    at_once = max(1, _TABLE_WORDS // (m.limbs << backend.window_bits))
+    product = m.array([m.one] * len(exponents))
+    for start in range(0, len(bases), at_once):
+        some = bases[start : start + at_once]
+        table = backend.digit_table(some, m)
+        chosen = [row[start : start + at_once] for row in exponents]
+        parts = [
+            _by_tables(backend, table, rows, bits, m).limbs
+            for rows in _portions(chosen, len(some) * -(-bits // backend.window_bits))
+        ]
+        powers = LimbArray(np.concatenate(parts, axis=1))
+        product = backend.multiply(product, powers, m) if start else powers
+    return product
 
 
 def _products(
@@ -192,23 +218,23 @@ def _by_buckets(
 
 
 def _by_tables(
-    backend: VectorBackend, bases: LimbArray, exponents: Sequence[Sequence[int]], bits: int, m: Modulus
+    backend: VectorBackend, table: U64, exponents: Sequence[Sequence[int]], bits: int, m: Modulus
 ) -> LimbArray:
-    width, rows = backend.window_bits, len(exponents)
+    width, rows, bases = backend.window_bits, len(exponents), len(exponents[0])
     # Digit rows by window, then base; lanes are rows of exponents.
-    windows = _digits(exponents, bits, width).reshape(-1, rows, len(bases)).transpose(0, 2, 1)
+    windows = _digits(exponents, bits, width).reshape(-1, rows, bases).transpose(0, 2, 1)
     digits = _whole(windows.reshape(-1, rows).astype(np.uint8), backend.lanes)
     program: Program = []
     for window in reversed(range(len(windows))):
         if program:
             program += [(SQUARE, 0, 0, 0)] * width
-        for base in range(len(bases)):
+        for base in range(bases):
             found = 1 if program else 0
-            program.append((LOOKUP, found, base, window * len(bases) + base))
+            program.append((LOOKUP, found, base, window * bases + base))
             if found:
                 program.append((MULTIPLY, 0, 0, 1))
     program.append((STORE, 0, 0, 0))
-    return backend.run(program, 2, m, rows, digits=digits, table=backend.digit_table(bases, m), streams=True)
+    return backend.run(program, 2, m, rows, digits=digits, table=table, streams=True)
 
 
 def _digits(exponents: Sequence[Sequence[int]], bits: int, width: int) -> npt.NDArray[np.int64]:

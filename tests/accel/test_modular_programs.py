@@ -80,7 +80,7 @@ def test_simultaneous_powers_are_the_same_by_tables_and_by_buckets(backend, base
     x = m.array([rng.randrange(m.value) for _ in range(bases)])
     exponents = [[rng.getrandbits(rng.choice((1, 30))) for _ in range(bases)] for _ in range(rows)]
     expected = OPERATIONS["multi_power"].select("reference", batch=1)(x, exponents, m).to_ints()
-    assert modular_groups._by_tables(backend, x, exponents, 30, m).to_ints() == expected
+    assert modular_groups._in_portions_of_bases(backend, x, exponents, 30, m).to_ints() == expected
     numbers = modular_groups._as_rows(backend, x, m)
     for width in (1, 3, 8, 11):
         got = modular_groups._by_buckets(backend, numbers, exponents, 30, width, m)
@@ -88,11 +88,13 @@ def test_simultaneous_powers_are_the_same_by_tables_and_by_buckets(backend, base
 
 
 @pytest.mark.parametrize("backend", VECTORS, ids=lambda b: b.name)
-def test_terms_beyond_the_memory_bound_are_done_in_portions(backend, monkeypatch):
+@pytest.mark.parametrize(("bases", "rows"), [(400, 3), (5, 300)])
+def test_what_does_not_fit_in_memory_is_done_in_portions(backend, bases, rows, monkeypatch):
     rng = random.Random(2)
     m = Modulus((1 << 300) - 153)
-    x = m.array([rng.randrange(m.value) for _ in range(400)])
-    exponents = [[rng.getrandbits(20) for _ in range(400)] for _ in range(3)]
+    x = m.array([rng.randrange(m.value) for _ in range(bases)])
+    exponents = [[rng.getrandbits(20) for _ in range(bases)] for _ in range(rows)]
     whole = modular_groups.multi_power(backend, x, exponents, m).to_ints()
-    monkeypatch.setattr(modular_groups, "_TERMS_AT_ONCE", 1000)
+    monkeypatch.setattr(modular_groups, "_DIGITS_AT_ONCE", 1000)
+    monkeypatch.setattr(modular_groups, "_TABLE_WORDS", 2 * m.limbs << backend.window_bits)
     assert modular_groups.multi_power(backend, x, exponents, m).to_ints() == whole
