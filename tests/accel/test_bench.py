@@ -29,7 +29,8 @@ def costs(**by_backend):
 def test_a_backend_pays_from_where_it_wins_for_good():
     found = crossovers(costs(ifma=[5, 5, 6], portable=[1, 10, 100]))
     assert found == {"ifma": 10}
-    assert crossovers(costs(ifma=[1, 11, 6], portable=[2, 10, 100])) == {"ifma": 100}
+    assert crossovers(costs(ifma=[1, 12, 6], portable=[2, 10, 100])) == {"ifma": 100}
+    assert crossovers(costs(ifma=[1, 10.5, 6], portable=[2, 10, 100])) == {"ifma": 1}  # a tie at 10
     assert crossovers(costs(ifma=[5, 50, 500], portable=[1, 10, 100])) == {"ifma": None}
 
 
