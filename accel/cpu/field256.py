@@ -41,6 +41,7 @@ class Value:
     size: int
     carried: Value | None = field(default=None, repr=False)
     memory: Any = field(default=None, repr=False)  # where carried limbs lie already
+    factors: list[Word] | None = field(default=None, repr=False)  # what to multiply by, if not the limbs
 
 
 class Field:
@@ -86,6 +87,9 @@ class Field:
         if self.level.by_call:
             return self._called("square", lambda f, x: f._square(x), [a])
         return self._square(a)
+
+    def settle(self, a: Value) -> Value:
+        return self.loaded(self.stored(a))
 
     def is_zero(self, a: Value) -> Word:
         total: Word | None = None
@@ -151,8 +155,8 @@ class Field:
         multiple = math.ceil(-a.low) if a.low < 0 else 0
         reduce = reduce or a.high + multiple > _CAPACITY
         if reduce:
-            # Less one for the quotient, which the top limb gives with an error below _SLACK.
-            multiple += 1
+            # The top limb tells the value with an error below _SLACK: keep clear of quotients below 0.
+            multiple += 2
         for at, coefficient in self._sparse().items():
             if multiple:
                 limbs[at] = level.add(limbs[at], level.constant(multiple * coefficient))
@@ -160,19 +164,30 @@ class Field:
         if reduce:
             _hold(high < 512, "a value grew beyond what one reduction takes")
             self._settle_top(limbs)
-            quotient = level.right(limbs[-1], 256 - level.bits * (level.limbs - 1))
-            quotient = level.sub(quotient, level.constant(1))
-            for at, coefficient in self._sparse().items():
-                limbs[at] = level.sub(limbs[at], level.multiple(quotient, coefficient))
+            self._fold_top(limbs)
             low, high = Fraction(0), STORED
+        factors = []
         for at in range(level.limbs - 1):
             limbs[at + 1] = level.add(limbs[at + 1], level.right(limbs[at], level.bits))
+            factors.append(level.digit(limbs[at]))
             limbs[at] = level.low(limbs[at])
         result = self._value(limbs, low, high, (1 << level.bits) - 1)
-        result.carried = result
+        result.carried, result.factors = result, [*factors, limbs[-1]]
         if not reduce:
             a.carried = result
         return result
+
+    def _fold_top(self, limbs: list[Word]) -> None:
+        """Take (q - 1) m off for the q in the top limb, which leaves from m to 2 m, a little more or less."""
+        level = self.level
+        shift = 256 - level.bits * (level.limbs - 1)
+        quotient = level.sub(level.right(limbs[-1], shift), level.constant(1))
+        limbs[-1] = level.bit_or(level.low(limbs[-1], shift), level.constant(1 << shift))
+        sparse = self._sparse()
+        for at in range(level.limbs):
+            rest = ((1 << shift) if at == level.limbs - 1 else 0) - sparse.get(at, 0)
+            if rest:
+                limbs[at] = level.add_small_multiple(limbs[at], quotient, rest)
 
     def less_modulus(self, a: Value) -> Value:
         """A carried value, less m where it is not below m."""
@@ -303,14 +318,14 @@ class Field:
         for a, b in zip(factors[::2], factors[1::2], strict=True):
             a, b = self.carry(a), self.carry(b)
             total += a.high * b.high
-            for i, x in enumerate(a.limbs):
-                for j, y in enumerate(b.limbs):
+            for i, x in enumerate(a.factors or a.limbs):
+                for j, y in enumerate(b.factors or b.limbs):
                     self.level.accumulate(columns, i + j, x, y)
         return self._reduce(columns, total)
 
     def _square(self, a: Value) -> Value:
         a = self.carry(a)
-        return self._reduce(self.level.square_columns(a.limbs), a.high * a.high)
+        return self._reduce(self.level.square_columns(a.factors or a.limbs), a.high * a.high)
 
     def _called(self, name: str, operation: Callable[..., Value], operands: Sequence[Value]) -> Value:
         """By a function call, where the instructions of a product are too many to repeat."""

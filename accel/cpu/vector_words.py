@@ -125,8 +125,12 @@ class Level:
         raise NotImplementedError
 
     def digit(self, a: Word) -> Word:
-        """The limb to multiply by in `accumulate_constant`, of a column that is not carried."""
+        """What to multiply by for the low ``bits`` of a word."""
         raise NotImplementedError
+
+    def add_small_multiple(self, total: Word, a: Word, factor: int) -> Word:
+        """total + a times a constant, for 0 <= a < 2^10 and products below 2^bits."""
+        return self.add(total, self.multiple(a, factor))
 
     def square_columns(self, a: list[Word]) -> Columns:
         raise NotImplementedError
@@ -163,6 +167,11 @@ class Ifma(Level):
 
     def digit(self, a: Word) -> Word:
         return a  # the instruction ignores the upper bits
+
+    def add_small_multiple(self, total: Word, a: Word, factor: int) -> Word:
+        if factor < 0:
+            return self.sub(total, self.multiple(a, -factor))
+        return self.add(total, a) if factor == 1 else self._multiply_add("l", total, a, self.constant(factor))
 
     def square_columns(self, a: list[Word]) -> Columns:
         columns: Columns = [None] * (2 * self.limbs)

@@ -66,6 +66,9 @@ class Mpz:
     def mul_sub(self, a: Any, b: Any, c: Any, d: Any) -> Any:
         return (a * b - c * d) % self._p
 
+    def settle(self, a: Any) -> Any:
+        return a % self._p
+
     def power(self, a: Any, exponent: int) -> Any:
         return gmpy2.powmod(a, exponent, self._p)
 

@@ -41,6 +41,9 @@ class Field(Protocol[V]):
     def mul_sub(self, a: V, b: V, c: V, d: V) -> V:
         """a b - c d"""
 
+    def settle(self, a: V) -> V:
+        """The same, made as small as it gets: for values that go on in several places."""
+
     def power(self, a: V, exponent: int) -> V:
         """With a public exponent."""
 
@@ -68,7 +71,7 @@ def jacobian_double(f: Field[V], point: Triple[V]) -> Triple[V]:
         slope = f.scale(f.mul(f.sub(x, zz), f.add(x, zz)), 3)
     yy = f.sqr(y)
     quarter = f.scale(f.mul(x, yy), 4)
-    x3 = f.sub(f.sqr(slope), f.scale(quarter, 2))
+    x3 = f.settle(f.sub(f.sqr(slope), f.scale(quarter, 2)))
     y3 = f.mul_sub(slope, f.sub(quarter, x3), f.scale(yy, 4), f.scale(yy, 2))
     return x3, y3, f.scale(f.mul(y, z), 2)
 
@@ -97,7 +100,7 @@ def _finish_addition(f: Field[V], x1: V, y1: V, h: V, r: V, z3: V) -> Triple[V]:
     hh = f.sqr(h)
     hhh = f.mul(h, hh)
     v = f.mul(x1, hh)
-    x3 = f.sub(f.sub(f.sqr(r), hhh), f.scale(v, 2))
+    x3 = f.settle(f.sub(f.sub(f.sqr(r), hhh), f.scale(v, 2)))
     return x3, f.mul_sub(r, f.sub(v, x3), y1, hhh), z3
 
 

@@ -31,13 +31,28 @@ def prime_steps(f, a, b):
     zero = f.select(
         f.is_zero(f.sub(f.mul(a, b), f.mul(b, f.add(a, f.constant(0))))), f.constant(1), f.constant(2)
     )
-    return [far, f.mul_sub(far, a, f.scale(b, 4), f.scale(b, 2)), f.power(a, f.modulus - 2), parity, zero]
+    small = f.settle(f.scale(f.mul(a, b), 12))
+    return [
+        small,
+        far,
+        f.mul_sub(far, a, f.scale(b, 4), f.scale(b, 2)),
+        f.power(a, f.modulus - 2),
+        parity,
+        zero,
+    ]
 
 
 def prime_expected(a, b, u, m):
     far = -6 * a - 20 * b
     one = pow(u, -1, m)
-    return [far, (far * a - 8 * b * b) * u, pow(a * u, m - 2, m) * one, a * u % m % 2 * one, one]
+    return [
+        12 * a * b * u,
+        far,
+        (far * a - 8 * b * b) * u,
+        pow(a * u, m - 2, m) * one,
+        a * u % m % 2 * one,
+        one,
+    ]
 
 
 def compile_steps(level, make_field, curve, emit, results):
