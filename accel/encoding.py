@@ -36,7 +36,8 @@ def to_fixed(values: Numbers, scale_bits: int = DEFAULT_SCALE_BITS) -> list[int]
     check_scale(scale_bits)
     if isinstance(values, np.ndarray):
         if values.dtype.kind == "f" and values.dtype.itemsize <= 8:
-            scaled = np.ldexp(values.astype(np.float64).ravel(), scale_bits)
+            with np.errstate(over="ignore"):  # what overflows goes the slow way
+                scaled = np.ldexp(values.astype(np.float64).ravel(), scale_bits)
             # Scaling by a power of two is exact, so the only rounding is the one to an integer.
             if not scaled.size or float(np.abs(scaled).max()) < _EXACT:
                 rounded: list[int] = np.rint(scaled).astype(np.int64).tolist()

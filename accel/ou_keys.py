@@ -116,7 +116,7 @@ class PrivateKey:
         if gmpy2.gcd(self.p, self.q - 1) != 1 or gmpy2.gcd(self.q, self.p - 1) != 1:
             raise InvalidKey("the modulus shares a factor with its order")
         PublicKey(n)
-        g, h = reference.bases(n)
+        g, h = reference.plain_base(n), reference.random_base(n)
         if gmpy2.gcd(g * h, n) != 1 or gmpy2.powmod_sec(g % self.p**2, self.p - 1, self.p**2) == 1:
             raise InvalidKey("the bases of the modulus are degenerate")
 

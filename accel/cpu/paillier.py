@@ -18,7 +18,7 @@ from accel.cpu.pairs_vector import PairModulus, PairTable
 from accel.cpu.pairs_vector import avx2 as _avx2
 from accel.cpu.pairs_vector import ifma as _ifma
 from accel.limbs import LIMB_BITS, LIMB_MASK, LimbArray
-from accel.modulus import Modulus
+from accel.modulus import MIN_BITS, Modulus
 from accel.reference import paillier as reference
 
 _PATHS = {"avx2": _avx2, "ifma": _ifma}
@@ -26,8 +26,8 @@ _CACHED_KEYS = 4  # tables take 12 MB a key at 2048 bits and 27 MB at 3072; rera
 
 
 def fits(n: int) -> bool:
-    """Has n, or a prime, spare bits enough for pairs?"""
-    return PairModulus(n).fits
+    """Is n, or a prime, of a size for pairs, with spare bits enough in its limbs?"""
+    return n.bit_length() >= MIN_BITS and PairModulus(n).fits
 
 
 def encrypt(n: int, residues: Sequence[int], exponents: ByteRows, *, backend: str) -> LimbArray:

@@ -26,28 +26,32 @@ from accel.reference.paillier import hashed_unit
 
 def encrypt(n: int, plain: Sequence[int], exponents: Sequence[int]) -> list[int]:
     """g^m h^e modulo n for signed m."""
-    g, h = bases(n)
+    g, h = plain_base(n), random_base(n)
     return [pow(g, m, n) * pow(h, e, n) % n for m, e in zip(plain, exponents, strict=True)]
 
 
 def rerandomize(n: int, ciphertexts: Sequence[int], exponents: Sequence[int]) -> list[int]:
     """c h^e modulo n."""
-    _, h = bases(n)
+    h = random_base(n)
     return [c * pow(h, e, n) % n for c, e in zip(ciphertexts, exponents, strict=True)]
 
 
 def decrypt(p: int, q: int, ciphertexts: Sequence[int]) -> list[int]:
     """Residues modulo p: L(c^(p-1)) / L(g^(p-1)), L(x) = (x - 1) / p modulo p^2."""
-    g, _ = bases(p * p * q)
+    g = plain_base(p * p * q)
     square = p * p
     inverse = pow((pow(g, p - 1, square) - 1) // p, -1, p)
     return [(pow(c, p - 1, square) - 1) // p * inverse % p for c in ciphertexts]
 
 
-def bases(n: int) -> tuple[int, int]:
-    """g and h. Nobody chose them, so n alone is the public key."""
-    g = hashed_unit(n, b"liutong okamoto-uchiyama plaintext base")
-    return g, pow(hashed_unit(n, b"liutong okamoto-uchiyama random base"), n, n)
+def plain_base(n: int) -> int:
+    """g. Nobody chose it, nor h, so n alone is the public key."""
+    return hashed_unit(n, b"liutong okamoto-uchiyama plaintext base")
+
+
+def random_base(n: int) -> int:
+    """h."""
+    return pow(hashed_unit(n, b"liutong okamoto-uchiyama random base"), n, n)
 
 
 def plaintext_bits(n: int) -> int:

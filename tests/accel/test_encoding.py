@@ -2,6 +2,7 @@ import math
 from decimal import Decimal
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,3 +48,26 @@ def test_beyond_a_double_is_an_error_and_not_infinity():
 def test_scale_out_of_range_is_refused(scale_bits):
     with pytest.raises(BadParameter):
         to_fixed([1], scale_bits)
+
+
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False, width=64), max_size=6),
+    st.sampled_from([0, 1, 20, 40, 300, 1024]),
+)
+def test_numpy_arrays_round_like_single_numbers(values, scale_bits):
+    assert to_fixed(np.array(values, dtype=np.float64), scale_bits) == to_fixed(values, scale_bits)
+
+
+def test_numpy_arrays_of_every_kind_encode():
+    assert to_fixed(np.array([[1, -2]], dtype=np.int16), 4) == [16, -32]
+    assert to_fixed(np.array([0.5, -0.25], dtype=np.float32), 2) == [2, -1]
+    assert to_fixed(np.array([0.5, 1.5, 2.5]), 0) == [0, 2, 2]
+    assert to_fixed(np.empty(0), 3) == []
+    assert to_fixed([np.float32(0.5), np.int64(3)], 1) == [1, 6]
+    for bad in (np.array([1.0, np.nan]), np.array([1.0, np.inf]), np.array([1, None], dtype=object)):
+        with pytest.raises(BadParameter) as caught:
+            to_fixed(bad, 10)
+        assert caught.value.detail["index"] == 1
+    for bad in (np.array([True]), np.array([1 + 2j]), np.array(["1"])):
+        with pytest.raises(BadParameter):
+            to_fixed(bad, 10)
