@@ -23,6 +23,7 @@ TILE = 32
 THREADS = 128
 BLOCKS_EACH = 2  # blocks of THREADS that a multiprocessor runs at once: 255 registers a thread
 WIDEST_WINDOW = 5
+_WIDEST_BLOCK = 32  # its sums and one factor fill the registers of a thread
 
 _NONE = np.uint64(0)  # a null pointer
 _MAX_EXTRA = 63
@@ -44,9 +45,9 @@ class Shape:
     @classmethod
     def of(cls, bits: int) -> Shape:
         """The smallest shape that holds numbers of so many bits."""
-        if bits <= 1024:
-            return cls(max(-(-bits // 256), 1) * 8, 1)
-        return cls(32, -(-bits // 1024))
+        words = -(-bits // 32)
+        blocks = -(-words // _WIDEST_BLOCK)
+        return cls(-(-words // (8 * blocks)) * 8, blocks)
 
     @property
     def modulus_words(self) -> int:

@@ -50,7 +50,7 @@ KERNEL(multiply, THREADS, 2)
     const u32 n0 = modulus[WORDS * TILE];
     for (u64 i = grid_index(); i < count; i += grid_size()) {
         u32 *out = r + tile_offset(i);
-        PRODUCT(chosen(a, a_indices, i), b_shared ? b : chosen(b, b_indices, i), modulus, n0, out);
+        PRODUCT(chosen(a, a_indices, i), b_shared ? b : chosen(b, b_indices, i), modulus, n0, out, nullptr);
 #ifndef PAIRS
         if (extra >= 32) divide_by_power_of_two(out, 32, modulus, n0);
         if (extra % 32) divide_by_power_of_two(out, extra % 32, modulus, n0);
@@ -59,15 +59,40 @@ KERNEL(multiply, THREADS, 2)
 }
 HOST_THREADS(multiply)
 
-// to = entry number `digit` of the table, every entry being read; entries are `apart` words apart.
-FUNCTION void select(u32 *to, const u32 *table, u64 apart, u32 step, u32 entries, u32 digit) {
+// All ones if x and y are equal, else zero.
+FUNCTION u32 equal_mask(u32 x, u32 y) {
+    const u32 difference = x ^ y;
+    return (u32)((i32)((difference - 1) & ~difference) >> 31);
+}
+
+// to = entry number `digit` of a thread's own table, every entry being read; they are `apart` words apart.
+FUNCTION void select(u32 *to, const u32 *table, u64 apart, u32 entries, u32 digit) {
     ROLLED for (u32 j = 0; j < LIMBS; j += 8) {
         u32 found[8] = {0, 0, 0, 0, 0, 0, 0, 0};
         ROLLED for (u32 e = 0; e < entries; ++e) {
-            const u32 difference = e ^ digit;
-            const u32 mask = (u32)((i32)((difference - 1) & ~difference) >> 31); // all ones if equal
-            const u32 *entry = table + e * apart + j * step;
-            UNROLL for (u32 w = 0; w < 8; ++w) found[w] |= entry[w * step] & mask;
+            const u32 mask = equal_mask(e, digit);
+            const u32 *entry = table + e * apart + j * TILE;
+            UNROLL for (u32 w = 0; w < 8; ++w) found[w] |= entry[w * TILE] & mask;
+        }
+        UNROLL for (u32 w = 0; w < 8; ++w) to[(j + w) * TILE] = found[w];
+    }
+}
+
+// The same from a table that all threads share, limbs side by side: the warp reads one address, four limbs at once.
+FUNCTION void select_shared(u32 *to, const u32 *table, u32 entries, u32 digit) {
+    struct alignas(16) Four {
+        u32 limb[4];
+    };
+    ROLLED for (u32 j = 0; j < LIMBS; j += 8) {
+        u32 found[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+        const Four *entry = (const Four *)(table + j);
+        ROLLED for (u32 e = 0; e < entries; ++e, entry += LIMBS / 4) {
+            const u32 mask = equal_mask(e, digit);
+            const Four low = entry[0], high = entry[1];
+            UNROLL for (u32 w = 0; w < 4; ++w) {
+                found[w] |= low.limb[w] & mask;
+                found[4 + w] |= high.limb[w] & mask;
+            }
         }
         UNROLL for (u32 w = 0; w < 8; ++w) to[(j + w) * TILE] = found[w];
     }
@@ -91,7 +116,7 @@ KERNEL(power, THREADS, 2)
         const u32 building = entries - 2, steps = building + (digit_count - 1) * (window + 1);
         const u8 *digit = digits + i * digit_each;
         ROLLED for (u32 step = 0; step <= steps; ++step) {
-            if (step == building) select(now, table, apart, TILE, entries, digit[0]);
+            if (step == building) select(now, table, apart, entries, digit[0]);
             if (step == steps) break;
             const u32 *a, *b;
             u32 *out;
@@ -101,14 +126,14 @@ KERNEL(power, THREADS, 2)
                 out = table + (step + 2) * apart;
             } else {
                 const u32 at = (step - building) % (window + 1), d = (step - building) / (window + 1) + 1;
-                if (at == window) select(chosen_entry, table, apart, TILE, entries, digit[d * digit_step]);
+                if (at == window) select(chosen_entry, table, apart, entries, digit[d * digit_step]);
                 a = now;
                 b = at == window ? chosen_entry : now;
                 out = then;
                 then = now;
                 now = out;
             }
-            PRODUCT(a, b, modulus, n0, out);
+            PRODUCT(a, b, modulus, n0, out, chosen_entry); // a spare number while a square is made
         }
         copy(r + tile_offset(i), now);
     }
@@ -128,14 +153,14 @@ KERNEL(fixed_base, THREADS, 2)
         // Products alternate between r and scratch so that the last one, number digit_count - 1, goes to r.
         u32 *out = r + tile_offset(i), *other = chosen_entry + apart;
         u32 *now = digit_count % 2 ? other : out, *then = digit_count % 2 ? out : other;
-        select(now, table, LIMBS, 1, entries, digits[i]);
+        select_shared(now, table, entries, digits[i]);
         ROLLED for (u32 d = 1; d <= digit_count; ++d) {
             const u32 *b = last + (last_each ? tile_offset(i) : 0);
             if (d < digit_count) {
-                select(chosen_entry, table + ((u64)d << window) * LIMBS, LIMBS, 1, entries, digits[d * stride + i]);
+                select_shared(chosen_entry, table + ((u64)d << window) * LIMBS, entries, digits[d * stride + i]);
                 b = chosen_entry;
             }
-            PRODUCT(now, b, modulus, n0, then);
+            PRODUCT(now, b, modulus, n0, then, nullptr);
             u32 *free = now;
             now = then;
             then = free;

@@ -171,7 +171,8 @@ FUNCTION u32 reduced_sum(const u32 *a, const u32 *b, bool second, const u32 *c, 
 }
 
 // r = a b 2^(-32 WORDS) mod n, below n, for a b < n 2^(32 WORDS). r lies in a tile and is neither a nor b.
-FUNCTION void montgomery_product(const u32 *a, const u32 *b, const u32 *n, u32 n0, u32 *r) {
+// (`spare` is for the squares of pairs.)
+FUNCTION void montgomery_product(const u32 *a, const u32 *b, const u32 *n, u32 n0, u32 *r, u32 * = nullptr) {
     u32 top = reduced_sum(a, b, false, a, b, nullptr, n, n0, r, r);
     subtract_once(r, top, n);
 }

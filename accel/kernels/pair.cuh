@@ -10,13 +10,27 @@
 #pragma once
 #include "montgomery.cuh"
 
+// r = 2 x mod n for x below n.
+FUNCTION void twice(u32 *r, const u32 *x, const u32 *n) {
+    u32 top = 0;
+    ROLLED for (u32 j = 0; j < WORDS; ++j) {
+        const u32 limb = x[j * TILE];
+        r[j * TILE] = limb << 1 | top;
+        top = limb >> 31;
+    }
+    subtract_once(r, top, n);
+}
+
 // r = x y 2^(-32 WORDS) mod n^2; each is a number of WORDS limbs followed by another. r is neither x nor y.
-FUNCTION void pair_product(const u32 *x, const u32 *y, const u32 *n, u32 n0, u32 *r) {
+// With room for a number in `spare`, a square takes four products: a (2 b) for a d + b c.
+FUNCTION void pair_product(const u32 *x, const u32 *y, const u32 *n, u32 n0, u32 *r, u32 *spare) {
     const u32 half = WORDS * TILE;
+    const bool square = spare && x == y;
+    if (square) twice(spare, x + half, n);
     u32 gone = 0;
     ROLLED for (u32 part = 0; part < 2; ++part) {
         // Part 0 leaves m where part 1 puts its own quotient and result.
-        u32 top = reduced_sum(x, part ? y + half : y, part, x + half, y, part ? r + half : nullptr, n, n0,
+        u32 top = reduced_sum(x, !part ? y : square ? spare : y + half, part && !square, x + half, y, part ? r + half : nullptr, n, n0,
                               r + half, part ? r + half : r);
         const u32 passes = part ? 3 : 1;
         u32 less = part ? 1 - gone : 0;

@@ -95,6 +95,6 @@ def test_cost_on_sm_90(bits: int) -> None:
         # Both parts of a product share one copy of the code.
         assert usage[name].wide <= 2 * limbs * limbs + limbs + 60, name
         assert usage[name].registers <= 255, name
-        # Between products and at the ends of columns, not among the multiply-adds.
-        assert usage[name].spilled <= 288, name
+        # Between products and at the ends of columns, where tens of thousands of multiply-adds lie between.
+        assert usage[name].spilled <= 384, name
     assert usage["multiply"].spilled == 0
