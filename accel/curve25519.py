@@ -158,27 +158,30 @@ FIND_INVALID.backend("gpu", needs="cupy", min_batch=4096)(_gpu.find_invalid)
 
 
 def _register_vectors(level: str) -> None:
-    """The kernels of one CPU level; numba is imported when one is first called."""
+    """The kernels of one CPU level; numba is imported when one is first called.
 
-    @HASH_TO_CURVE.backend(level, needs="numba")
+    One vector takes as long as the portable backend for three points.
+    """
+
+    @HASH_TO_CURVE.backend(level, needs="numba", min_batch=4)
     def hash_to_curve(messages: Sequence[bytes], dst: bytes) -> bytes:
         from accel.cpu import curve25519_vector
 
         return curve25519_vector.hash_to_curve(level, messages, dst)
 
-    @SCALAR_MULT.backend(level, needs="numba")
+    @SCALAR_MULT.backend(level, needs="numba", min_batch=4)
     def scalar_mult_many(points: bytes, scalar: bytes) -> bytes:
         from accel.cpu import curve25519_vector
 
         return curve25519_vector.scalar_mult_many(level, points, scalar)
 
-    @HASH_AND_MULTIPLY.backend(level, needs="numba")
+    @HASH_AND_MULTIPLY.backend(level, needs="numba", min_batch=4)
     def hash_and_multiply(messages: Sequence[bytes], dst: bytes, scalar: bytes) -> bytes:
         from accel.cpu import curve25519_vector
 
         return curve25519_vector.hash_and_multiply(level, messages, dst, scalar)
 
-    @FIND_INVALID.backend(level, needs="numba")
+    @FIND_INVALID.backend(level, needs="numba", min_batch=4)
     def find_invalid(points: bytes) -> Invalid:
         from accel.cpu import curve25519_check
 

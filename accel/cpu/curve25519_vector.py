@@ -7,7 +7,8 @@ Files that held a secret scalar's intermediate points are overwritten with zeros
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
@@ -30,10 +31,8 @@ def hash_to_curve(level: str, messages: Sequence[bytes], dst: bytes) -> bytes:
 
 def hash_and_multiply(level: str, messages: Sequence[bytes], dst: bytes, scalar: bytes) -> bytes:
     """Hash to the curve and multiply by one scalar, without leaving the kernels' representation."""
-    words = np.frombuffer(scalar, dtype="<u8").astype(np.uint64)
-    output = _hash(level, messages, dst, words)
-    words.fill(0)
-    return output
+    with _secret_words(scalar) as words:
+        return _hash(level, messages, dst, words)
 
 
 def scalar_mult_many(level: str, points: bytes, scalar: bytes) -> bytes:
@@ -41,23 +40,39 @@ def scalar_mult_many(level: str, points: bytes, scalar: bytes) -> bytes:
     path = field.PATHS[level]
     source = np.frombuffer(points, dtype="<u8").reshape(-1, 4)
     output = np.empty_like(source)
-    words = np.frombuffer(scalar, dtype="<u8").astype(np.uint64)
 
-    def work(start: int, stop: int) -> None:
-        ladder = Chunk(path, formulas.LADDER, stop - start)
-        for first in range(start, stop, ladder.points):
-            count = ladder.begin(min(ladder.points, stop - first))
-            kernels.load_points(path, source, first, count, ladder.file, ladder.at("u"), ladder.width)
-            ladder.climb(words)
-            bad = ladder.divide("x", "z", "t", "p", "i")
-            ladder.store("x", output, first)
-            ladder.file.fill(0)
-            if bad is not None:
-                raise InvalidPoint(f"point {first + bad} has low order", index=first + bad)
+    with _secret_words(scalar) as words:
 
-    threads.each_range(len(source), SHARE * path.lanes, work)
-    words.fill(0)
+        def work(start: int, stop: int) -> None:
+            ladder = Chunk(path, formulas.LADDER, stop - start)
+            for first in range(start, stop, ladder.points):
+                count = ladder.begin(min(ladder.points, stop - first))
+                kernels.load_points(path, source, first, count, ladder.file, ladder.at("u"), ladder.width)
+                bad = _multiply(ladder, words, output, first)
+                if bad is not None:
+                    raise InvalidPoint(f"point {first + bad} has low order", index=first + bad)
+
+        threads.each_range(len(source), SHARE * path.lanes, work)
     return output.tobytes()
+
+
+@contextmanager
+def _secret_words(scalar: bytes) -> Iterator[U64]:
+    """The words of a scalar, overwritten afterwards."""
+    words = np.frombuffer(scalar, dtype="<u8").astype(np.uint64)
+    try:
+        yield words
+    finally:
+        words.fill(0)
+
+
+def _multiply(ladder: Chunk, words: U64, output: U64, first: int) -> int | None:
+    """Multiply the points in register "u" into rows of ``output``; the number of one of low order, if any."""
+    ladder.climb(words)
+    bad = ladder.divide("x", "z", "t", "p", "i")
+    ladder.store("x", output, first)
+    ladder.file.fill(0)
+    return bad
 
 
 def _hash(level: str, messages: Sequence[bytes], dst: bytes, words: U64 | None) -> bytes:
@@ -104,10 +119,7 @@ def _hash(level: str, messages: Sequence[bytes], dst: bytes, words: U64 | None) 
             ladder.file[target : target + chunk.width * size] = chunk.file[
                 source : source + chunk.width * size
             ]
-            ladder.climb(words)
-            ladder.divide("x", "z", "t", "p", "i")
-            ladder.store("x", output, first)
-            ladder.file.fill(0)
+            _multiply(ladder, words, output, first)
 
     threads.each_range(len(messages), SHARE * path.lanes, work)
     return output.tobytes()
