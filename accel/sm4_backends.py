@@ -29,6 +29,7 @@ from accel.registry import Op
 BLOCK_BYTES = 16
 TAG_BYTES = 16
 _WORTH_IT = 64  # blocks: below, OpenSSL is done before the kernel has its scratch
+_WORTH_POWERS = 256  # the same for GCM, which has the powers of its key to make first
 _IFMA = "gfni vpclmulqdq"
 _AVX2 = "aes pclmul"
 
@@ -219,19 +220,19 @@ def _register(name: str, lanes: int, instructions: str) -> None:
 
         Bulk(lanes, key).cbc_decrypt(iv, blocks, output)
 
-    @here(GCM_SEAL)
+    @here(GCM_SEAL, _WORTH_POWERS)
     def gcm_seal(key: bytes, nonce: bytes, plaintext: U8, aad: U8, output: U8) -> None:
         from accel.cpu import sm4_bulk
 
         sm4_bulk.gcm_seal(lanes, key, nonce, plaintext, aad, output)
 
-    @here(GCM_OPEN)
+    @here(GCM_OPEN, _WORTH_POWERS)
     def gcm_open(key: bytes, nonce: bytes, sealed: U8, aad: U8, output: U8) -> bool:
         from accel.cpu import sm4_bulk
 
         return sm4_bulk.gcm_open(lanes, key, nonce, sealed, aad, output)
 
-    @here(GCM_STREAM, min_batch=1)
+    @here(GCM_STREAM, 1)
     def gcm_stream(key: bytes, nonce: bytes, aad: U8) -> GcmStream:
         from accel.cpu import sm4_bulk
 
@@ -305,6 +306,16 @@ def _known_open(run: Callable[[bytes, bytes, U8, U8, U8], bool]) -> None:
     selftest.expect(right and output.tobytes() == plaintext, "sm4.gcm_open")
     wrong = run(key, nonce, _octets(ciphertext + bytes(TAG_BYTES)), _octets(aad), output)
     selftest.expect(not wrong, "sm4.gcm_open of a wrong tag")
+
+
+@GCM_STREAM.known_answer
+def _known_pieces(start: Callable[[bytes, bytes, U8], GcmStream]) -> None:
+    key, nonce, plaintext, aad, expected, tag = _gcm_case()
+    output = np.empty(len(plaintext), np.uint8)
+    stream = start(key, nonce, _octets(aad))
+    for piece in (slice(0, BLOCK_BYTES), slice(BLOCK_BYTES, None)):
+        stream.seal(_octets(plaintext)[piece], output[piece])
+    selftest.expect(output.tobytes() == expected and stream.tag() == tag, "sm4.gcm_stream")
 
 
 def _gcm_case() -> tuple[bytes, ...]:

@@ -87,16 +87,38 @@ def test_unusable_nonces_are_replaced_one_by_one(monkeypatch):
     assert sm2.verify_many(ALICE.public, [message, *others], signatures).all()
 
 
+UNUSABLE_NONCE = 12345
+
+
+def unusable_digests():
+    """Digests that make r = 0, r + k = N and s = 0 with one nonce k."""
+    x1 = int.from_bytes(ec.multiply_base(ec.SM2, row(UNUSABLE_NONCE)).tobytes()[:32], "big")
+    wanted = [0, N - UNUSABLE_NONCE, UNUSABLE_NONCE * pow(ALICE.d, -1, N)]
+    return np.concatenate([row((r - x1) % N) for r in wanted])
+
+
 @pytest.mark.parametrize("backend", ec.SIGN_DIGESTS.available())
-def test_digest_for_which_r_is_zero_gets_another_nonce(backend):
-    """e = -x1 modulo N makes r = 0: the operation must say that the nonce does not serve."""
-    k = 12345
-    x1 = int.from_bytes(ec.multiply_base(ec.SM2, row(k)).tobytes()[:32], "big")
-    digests = np.concatenate([row(-x1 % N), row(5)])
-    nonces = np.concatenate([row(k), row(k)])
+def test_no_signature_comes_out_of_an_unusable_nonce(backend):
+    digests = np.concatenate([unusable_digests(), row(5)])
+    nonces = np.tile(row(UNUSABLE_NONCE), (4, 1))
     signatures, usable = ec.sign_digests(row(ALICE.d)[0], digests, nonces, backend=backend)
-    assert usable.tolist() == [False, True]
-    assert not signatures[0].any()
+    assert usable.tolist() == [False, False, False, True]
+    assert not signatures[:3].any()
+
+
+def test_digests_that_a_nonce_does_not_serve_get_another(monkeypatch):
+    original, attempts = sm2_signature._nonces, []
+
+    def spoiled(key, seed, attempt, indices, digests):
+        attempts.append(indices.tolist())
+        fresh = original(key, seed, attempt, indices, digests)
+        return np.tile(row(UNUSABLE_NONCE), (len(digests), 1)) if attempt == 0 else fresh
+
+    monkeypatch.setattr(sm2_signature, "_nonces", spoiled)
+    digests = np.concatenate([row(5), unusable_digests()])
+    signatures = sm2_signature._sign_digests(ALICE, digests, bytes, "auto")
+    assert attempts == [[0, 1, 2, 3], [1, 2, 3]]
+    assert ec.verify_digests(sm2_signature.public_rows(ALICE.public), digests, signatures).all()
 
 
 def row(value):
