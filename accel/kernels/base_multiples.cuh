@@ -1,8 +1,8 @@
 // k G for secret k from a table of 43 windows of 32 odd multiples: a block at a time, in shared memory.
 //
 // An address that depends on a secret leaks by the bank conflicts it causes, and reading all 32 entries would
-// cost as much as the additions. So each word of a window is stored 32 times, once in the bank of each lane: a
-// warp's lookup takes one pass whatever the digits. Half a window (x, then y) fits the 48 KiB that every
+// cost as much as the additions. So each word of a window is stored 32 times, once in the bank of each lane:
+// a warp's lookup takes one pass whatever the digits. Half a window (x, then y) fits the 48 KiB that every
 // multiprocessor grants.
 #pragma once
 #include "multiples.cuh"

@@ -12,7 +12,8 @@ struct MappedPoint {  // (xn / xd, y) on v^2 = u^3 + J u^2 + u
 };
 
 FUNCTION U256 root_of_minus_one() {
-    U256 r = {{0x4a0ea0b0, 0xc4ee1b27, 0xad2fe478, 0x2f431806, 0x3dfbd7a7, 0x2b4d0099, 0x4fc1df0b, 0x2b832480}};
+    U256 r = {{0x4a0ea0b0, 0xc4ee1b27, 0xad2fe478, 0x2f431806,
+               0x3dfbd7a7, 0x2b4d0099, 0x4fc1df0b, 0x2b832480}};
     return r;
 }
 

@@ -28,7 +28,8 @@ FUNCTION u32 tail_byte(const HashedTail &tail, u64 at) {
     return at == tail.tag_bytes ? 0x80 : 0;
 }
 
-// Finish a hash: `before` bytes are in the state already, `words` of the first block are filled by the caller.
+// Finish a hash: `before` bytes are in the state already, `words` of the first block are filled by the
+// caller.
 OUTLINED void hash_tail(u64 *state, u64 *block, u32 words, const HashedTail &tail, u64 before) {
     u64 content = tail.message_bytes + tail.lead_bytes + tail.tag_bytes;
     u64 in_blocks = content + 8 * words;

@@ -68,7 +68,8 @@ struct Field25519 {
     }
 
     FUNCTION U256 modulus() {
-        U256 p = {{0xffffffed, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x7fffffff}};
+        U256 p = {{0xffffffed, 0xffffffff, 0xffffffff, 0xffffffff,
+                   0xffffffff, 0xffffffff, 0xffffffff, 0x7fffffff}};
         return p;
     }
 

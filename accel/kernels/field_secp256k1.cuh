@@ -1,13 +1,14 @@
 // The field of secp256k1, p = 2^256 - 2^32 - 977 (SEC 2 section 2.4.1), in plain form.
 //
-// Elements are residues in [0, 2^256): what overflows returns (2^32 + 977)-fold at the bottom. `from_field` gives
-// the canonical residue.
+// Elements are residues in [0, 2^256): what overflows returns (2^32 + 977)-fold at the bottom. `from_field`
+// gives the canonical residue.
 #pragma once
 #include "integer256.cuh"
 
 struct FieldSecp256k1 {
     FUNCTION U256 modulus() {
-        U256 p = {{0xfffffc2f, 0xfffffffe, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}};
+        U256 p = {{0xfffffc2f, 0xfffffffe, 0xffffffff, 0xffffffff,
+                   0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}};
         return p;
     }
 

@@ -1,7 +1,7 @@
 // The field of SM2, p = 2^256 - 2^224 - 2^96 + 2^64 - 1 (GB/T 32918.5-2017 section 2), in Montgomery form.
 //
-// p = -1 modulo 2^64, so a Montgomery step of 64 bits has its quotient for nothing, and adding the multiple of p
-// takes shifted additions: reduction costs no multiplication. Elements are canonical, in [0, p).
+// p = -1 modulo 2^64, so a Montgomery step of 64 bits has its quotient for nothing, and adding the multiple
+// of p takes shifted additions: reduction costs no multiplication. Elements are canonical, in [0, p).
 #pragma once
 #include "integer256.cuh"
 
@@ -17,7 +17,8 @@ struct FieldSm2 {
     }
 
     FUNCTION U256 r_squared() {  // 2^512 modulo p
-        U256 r = {{0x00000003, 0x00000002, 0xffffffff, 0x00000002, 0x00000001, 0x00000001, 0x00000002, 0x00000004}};
+        U256 r = {{0x00000003, 0x00000002, 0xffffffff, 0x00000002,
+                   0x00000001, 0x00000001, 0x00000002, 0x00000004}};
         return r;
     }
 

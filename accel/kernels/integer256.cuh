@@ -1,8 +1,8 @@
 // Integers of 256 bits in eight 32-bit limbs, little end first: what the 256-bit fields are built from.
 //
 // A row of a product is one carry chain of multiply-adds. Each needs its pair of limbs on an even index, so
-// products whose column is odd collect in a second accumulator, shifted by one limb, and meet the first one in
-// a final addition. Nothing here branches on a value.
+// products whose column is odd collect in a second accumulator, shifted by one limb, and meet the first one
+// in a final addition. Nothing here branches on a value.
 #pragma once
 #include "carry.cuh"
 #include "platform.cuh"

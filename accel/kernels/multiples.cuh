@@ -1,11 +1,11 @@
 // Scalars times points, with signed odd digits.
 //
-// An odd k below the order n is sum of d_i 2^(W i) with odd |d_i| < 2^W: b_i = bits W i + 1 … W i + W of k give
-// d_i = 2 b_i + 1 - 2^W, the top digit is 2 floor(k / 2^(W top + 1)) + 1 (Joye, Tunstall, AFRICACRYPT 2009).
-// No digit is zero, so every scalar takes the same additions. An even k is replaced by n - k and the result
-// negated. On the way no partial sum is infinite or plus-minus the point to be added: as integers they differ,
-// and all but the last stay below n / 2 (base) or below n (point). Only after the last addition the double is put in its place, by a
-// mask, where the points were equal.
+// An odd k below the order n is sum of d_i 2^(W i) with odd |d_i| < 2^W: b_i = bits W i + 1 … W i + W of k
+// give d_i = 2 b_i + 1 - 2^W, the top digit is 2 floor(k / 2^(W top + 1)) + 1 (Joye, Tunstall, AFRICACRYPT
+// 2009). No digit is zero, so every scalar takes the same additions. An even k is replaced by n - k and the
+// result negated. On the way no partial sum is infinite or plus-minus the point to be added: as integers they
+// differ, and all but the last stay below n / 2 (base) or below n (point). Only after the last addition the
+// double is put in its place, by a mask, where the points were equal.
 #pragma once
 #include "points.cuh"
 

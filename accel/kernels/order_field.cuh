@@ -2,8 +2,8 @@
 #pragma once
 #include "integer256.cuh"
 
-// MODULUS has modulus(), with its top bit set, and negative_inverse() = -1/n modulo 2^32 and r_squared() = 2^512
-// modulo n.
+// MODULUS has modulus(), with its top bit set, and negative_inverse() = -1/n modulo 2^32 and r_squared() =
+// 2^512 modulo n.
 template <class MODULUS>
 struct OrderField : MODULUS {
     using MODULUS::modulus;

@@ -1,4 +1,5 @@
-// SHA-512's compression function (FIPS 180-4 sections 4.1.3, 4.2.3, 6.4). Neither tables nor branches on data.
+// SHA-512's compression function (FIPS 180-4 sections 4.1.3, 4.2.3, 6.4). Neither tables nor branches on
+// data.
 #pragma once
 #include "platform.cuh"
 

@@ -27,8 +27,8 @@ KERNEL(sm2_sign, 128, 4)(const U256 *points, U256 *products, const u8 *digests, 
 }
 HOST_THREADS(sm2_sign)
 
-// Before `sums`: u1 = s and u2 = t = r + s modulo n, or 0 and 0, whose sum is infinity, where r, s or t is out of
-// range.
+// Before `sums`: u1 = s and u2 = t = r + s modulo n, or 0 and 0, whose sum is infinity, where r, s or t is
+// out of range.
 KERNEL(sm2_verify_scalars, 128, 4)(const u8 *signatures, u8 *u1, u8 *u2, u64 count) {
     for (u64 i = grid_index(); i < count; i += grid_size()) {
         U256 r = load_big(signatures + 64 * i), s = load_big(signatures + 64 * i + 32), zero = small256(0);
@@ -53,7 +53,8 @@ FUNCTION u32 sm2_check(const U256 &x, const U256 &z, const U256 &digest, const U
 }
 
 // After `sums`. r below n: an infinite sum has answered for the others.
-KERNEL(sm2_verify, 128, 4)(const U256 *points, const u8 *digests, const u8 *signatures, u8 *right, u64 count) {
+KERNEL(sm2_verify, 128, 4)(const U256 *points, const u8 *digests, const u8 *signatures, u8 *right,
+                          u64 count) {
     for (u64 i = grid_index(); i < count; i += grid_size())
         right[i] = (u8)sm2_check(points[i], points[2 * count + i], load_big(digests + 32 * i),
                                  load_big(signatures + 64 * i));

@@ -1,7 +1,7 @@
 // SM4 (GB/T 32907-2016) over many blocks: ECB, CTR, CBC decryption; one thread a block of 16 bytes.
 //
-// S-box and linear map are one table of 256 words, read at secret places. It is stored 32 times in shared memory,
-// once in the bank of each lane, so that a warp's read takes one pass whatever the places.
+// S-box and linear map are one table of 256 words, read at secret places. It is stored 32 times in shared
+// memory, once in the bank of each lane, so that a warp's read takes one pass whatever the places.
 #pragma once
 #include "platform.cuh"
 
@@ -40,12 +40,13 @@ FUNCTION Sm4Block sm4_cipher(const u32 *table, const u32 *round_keys, const Sm4B
 
 FUNCTION Sm4Block sm4_counter(const u64 *first, u64 i) {  // first: high half, low half
     u64 low = first[1] + i, high = first[0] + (low < i);
-    Sm4Block r = {{reversed((u32)(high >> 32)), reversed((u32)high), reversed((u32)(low >> 32)), reversed((u32)low)}};
+    Sm4Block r = {{reversed((u32)(high >> 32)), reversed((u32)high),
+                   reversed((u32)(low >> 32)), reversed((u32)low)}};
     return r;
 }
 
-// CTR: `counter` belongs to the first block. CBC decryption: the IV, or the block before, precedes the others in
-// `input`. Round keys in reverse order decrypt.
+// CTR: `counter` belongs to the first block. CBC decryption: the IV, or the block before, precedes the others
+// in `input`. Round keys in reverse order decrypt.
 KERNEL(sm4_blocks, 256, 4)(const u32 *table, const u32 *round_keys, u32 mode, const u64 *counter,
                           const Sm4Block *input, Sm4Block *output, u64 count) {
     SHARED(u32, shared, 256 * 32);

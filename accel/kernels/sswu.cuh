@@ -1,33 +1,38 @@
 // Hash to SM2 and secp256k1: the simplified SWU map (RFC 9380 section 6.6.2, appendix F.2) without a branch.
 //
-// SM2 takes its own a and b and Z = -9; secp256k1 has a = 0, so the map reaches the 3-isogenous curve with Z = -11
-// (section 8.7), and the isogeny of appendix E.1 leads back. A point stays a quotient until its Jacobian form.
+// SM2 takes its own a and b and Z = -9; secp256k1 has a = 0, so the map reaches the 3-isogenous curve with Z
+// = -11 (section 8.7), and the isogeny of appendix E.1 leads back. A point stays a quotient until its
+// Jacobian form.
 #pragma once
 #include "points.cuh"
 
 struct SwuSm2 {
     FUNCTION U256 z() {
-        U256 r = {{0xfffffff6, 0xffffffff, 0x00000009, 0xfffffff6, 0xffffffff, 0xffffffff, 0xffffffff, 0xfffffff5}};
+        U256 r = {{0xfffffff6, 0xffffffff, 0x00000009, 0xfffffff6,
+                   0xffffffff, 0xffffffff, 0xffffffff, 0xfffffff5}};
         return r;
     }
     FUNCTION U256 a() {
-        U256 r = {{0xfffffffc, 0xffffffff, 0x00000003, 0xfffffffc, 0xffffffff, 0xffffffff, 0xffffffff, 0xfffffffb}};
+        U256 r = {{0xfffffffc, 0xffffffff, 0x00000003, 0xfffffffc,
+                   0xffffffff, 0xffffffff, 0xffffffff, 0xfffffffb}};
         return r;
     }
     FUNCTION U256 b() { return CurveSm2::b(); }
     FUNCTION U256 root_of_minus_z() {
-        U256 r = {{0x00000003, 0x00000000, 0xfffffffd, 0x00000002, 0x00000000, 0x00000000, 0x00000000, 0x00000003}};
+        U256 r = {{0x00000003, 0x00000000, 0xfffffffd, 0x00000002,
+                   0x00000000, 0x00000000, 0x00000000, 0x00000003}};
         return r;
     }
     // (xn / xd, y) in Jacobian form with z = xd.
     FUNCTION Jacobian to_curve(const U256 &xn, const U256 &xd, const U256 &y) {
-        Jacobian p = {Field::mul_aside(xn, xd), Field::mul_aside(y, Field::mul_aside(Field::sqr_times(xd, 1), xd)),
-                      xd};
+        U256 cube = Field::mul_aside(Field::sqr_times(xd, 1), xd);
+        Jacobian p = {Field::mul_aside(xn, xd), Field::mul_aside(y, cube), xd};
         return p;
     }
 };
 
-// Coefficients of the isogeny: x_num, x_den, y_num, y_den, lowest degree first; the last of a denominator is 1.
+// Coefficients of the isogeny: x_num, x_den, y_num, y_den, lowest degree first; the last of a denominator is
+// 1.
 CONSTANT U256 ISOGENY[] = {
     {{0xaaaaa8c7, 0x8e38e38d, 0xe38e38e3, 0x38e38e38, 0x8e38e38e, 0xe38e38e3, 0x38e38e38, 0x8e38e38e}},
     {{0xf17c6581, 0xdfff1044, 0x0bf63b92, 0xd595d2fc, 0xa7fd44c5, 0xb9f315ce, 0x0bc321d5, 0x07d3d4c8}},
@@ -48,16 +53,19 @@ CONSTANT U256 ISOGENY[] = {
 
 struct SwuSecp256k1 {
     FUNCTION U256 z() {
-        U256 r = {{0xfffffc24, 0xfffffffe, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}};
+        U256 r = {{0xfffffc24, 0xfffffffe, 0xffffffff, 0xffffffff,
+                   0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}};
         return r;
     }
     FUNCTION U256 a() {
-        U256 r = {{0x1a444533, 0x405447c0, 0xcb6f0e5d, 0xe953d363, 0xf0f5d272, 0xa08a5558, 0xdd661adc, 0x3f8731ab}};
+        U256 r = {{0x1a444533, 0x405447c0, 0xcb6f0e5d, 0xe953d363,
+                   0xf0f5d272, 0xa08a5558, 0xdd661adc, 0x3f8731ab}};
         return r;
     }
     FUNCTION U256 b() { return small256(1771); }
     FUNCTION U256 root_of_minus_z() {
-        U256 r = {{0x303c4a59, 0x286729c8, 0xa74789dd, 0xec184f00, 0x8f842afe, 0x7ad13fb3, 0x724013e5, 0x31fdf302}};
+        U256 r = {{0x303c4a59, 0x286729c8, 0xa74789dd, 0xec184f00,
+                   0x8f842afe, 0x7ad13fb3, 0x724013e5, 0x31fdf302}};
         return r;
     }
 

@@ -1,8 +1,8 @@
 // Batches on SM2 (CURVE=1) and secp256k1 (CURVE=2): one thread a point, rows of big-endian bytes.
 //
-// Scalars of `base_multiples` and `point_multiples` are secret: fixed sequences of operations, every table entry
-// read or a read without bank conflicts. Everything in `sums`, `verify`, `on_curve` and `decompress` is public.
-// A `stride` is the bytes from one row to the next, 0 for one row that serves all.
+// Scalars of `base_multiples` and `point_multiples` are secret: fixed sequences of operations, every table
+// entry read or a read without bank conflicts. Everything in `sums`, `verify`, `on_curve` and `decompress` is
+// public. A `stride` is the bytes from one row to the next, 0 for one row that serves all.
 #pragma once
 #include "base_multiples.cuh"
 #include "multiples.cuh"
@@ -34,11 +34,12 @@ FUNCTION Jacobian public_sum(const U256 *table, const U256 &u1, const Affine &ba
     return add_base_public(multiply_point<false>(multiples, u2), table, u1);
 }
 
-KERNEL(sums, 128, 4)(const U256 *table, const u8 *u1, const u8 *bases, u64 base_stride, const u8 *u2, U256 *points,
-                    u64 count) {
+KERNEL(sums, 128, 4)(const U256 *table, const u8 *u1, const u8 *bases, u64 base_stride, const u8 *u2,
+                    U256 *points, u64 count) {
     for (u64 i = grid_index(); i < count; i += grid_size()) {
         Affine base = load_point(bases + base_stride * i);
-        store_jacobian(points, count, i, public_sum(table, load_big(u1 + 32 * i), base, load_big(u2 + 32 * i)));
+        Jacobian sum = public_sum(table, load_big(u1 + 32 * i), base, load_big(u2 + 32 * i));
+        store_jacobian(points, count, i, sum);
     }
 }
 HOST_THREADS(sums)

@@ -54,7 +54,8 @@ KERNEL(x25519_multiply, 128, 4)(const u8 *points, const u32 *scalar, u8 *product
 HOST_THREADS(x25519_multiply)
 
 KERNEL(x25519_validate, 128, 4)(const u8 *points, u8 *faults, u64 count) {
-    for (u64 i = grid_index(); i < count; i += grid_size()) faults[i] = (u8)point_fault(load_little(points + 32 * i));
+    for (u64 i = grid_index(); i < count; i += grid_size())
+        faults[i] = (u8)point_fault(load_little(points + 32 * i));
 }
 HOST_THREADS(x25519_validate)
 
