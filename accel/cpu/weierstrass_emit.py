@@ -14,7 +14,8 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from accel.cpu import weierstrass_formulas as formulas
-from accel.cpu.field256 import Field, Value
+from accel.cpu.field256 import Value
+from accel.cpu.field256_memory import Field
 from accel.cpu.ir import I8, I32, I64, broadcast, load, store
 from accel.cpu.vector_words import Word
 

@@ -14,7 +14,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from accel.cpu import weierstrass_programs as programs
-from accel.cpu.field256 import order_field, prime_field
+from accel.cpu.field256_primes import order_field, prime_field
 from accel.cpu.ir import I64, pointer
 from accel.cpu.vector_words import LEVELS
 from accel.reference.weierstrass import SECP256K1, SM2, Curve

@@ -12,7 +12,8 @@ from numba.core import cgutils
 
 from accel.cpu import weierstrass_emit as emit
 from accel.cpu import weierstrass_formulas as formulas
-from accel.cpu.field256 import Field, Value
+from accel.cpu.field256 import Value
+from accel.cpu.field256_memory import Field
 from accel.cpu.ir import I64, load
 from accel.cpu.vector_words import Word
 

@@ -110,7 +110,7 @@ def unpacked(words, bits, lanes, results):
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("which", FIELDS)
 def test_emitted_arithmetic_agrees_with_integers(level, which):
-    from accel.cpu.field256 import order_field, prime_field
+    from accel.cpu.field256_primes import order_field, prime_field
 
     curve, name = FIELDS[which]
     m = getattr(curve, name)
@@ -142,7 +142,7 @@ def test_emitted_arithmetic_agrees_with_integers(level, which):
 def test_bounds_that_would_overflow_are_refused_when_code_is_made(level):
     from llvmlite import ir
 
-    from accel.cpu.field256 import prime_field
+    from accel.cpu.field256_primes import prime_field
     from accel.cpu.vector_words import LEVELS as KINDS
 
     module = ir.Module()
