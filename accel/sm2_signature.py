@@ -157,17 +157,24 @@ def _sign_digests(private: PrivateKey, digests: U8, rng: Rng, backend: str) -> U
     key, seed = private.to_bytes(), draw(rng, 32)
     d = np.frombuffer(key, np.uint8)
     signatures = np.empty((len(digests), SIGNATURE_BYTES), np.uint8)
-    pending = np.arange(len(digests))
+    pending, asked = np.arange(len(digests)), digests
     for attempt in range(_ATTEMPTS):
         if not len(pending):
             return signatures
-        nonces = _nonces(key, seed, attempt, pending, digests[pending])
+        nonces = _nonces(key, seed, attempt, pending, asked)
         good = in_range(nonces)
         tried, retry = pending[good], pending[~good]
-        rows, usable = ec.sign_digests(d, digests[tried], nonces[good], backend=backend)
+        rows, usable = ec.sign_digests(d, _where(good, asked), _where(good, nonces), backend=backend)
+        if len(rows) == len(digests) and usable.all():
+            return rows  # nearly always: nothing to put together
         signatures[tried[usable]] = rows[usable]
         pending = np.concatenate([retry, tried[~usable]])
+        asked = digests[pending]
     raise AccelError("no nonce gave a signature: this installation is broken")
+
+
+def _where(flags: Flags, rows: U8) -> U8:
+    return rows if flags.all() else rows[flags]
 
 
 def _nonces(key: bytes, seed: bytes, attempt: int, indices: npt.NDArray[np.int64], digests: U8) -> U8:
