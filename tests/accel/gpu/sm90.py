@@ -46,7 +46,8 @@ def usage(source: str, **defines: int) -> dict[str, Usage]:
         found[name[1]] = Usage(
             registers=int(used[1]),
             stack=int(frame[1]),
-            spilled=int(frame[2]) + int(frame[3]),
+            # Of the kernel and of every function it calls.
+            spilled=sum(int(out) + int(back) for _, out, back in _FRAME.findall(part)),
             shared=int(shared[1]) if shared else 0,
             wide=_wide(ptx, name[1]),
         )

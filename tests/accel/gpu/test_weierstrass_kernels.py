@@ -225,8 +225,9 @@ def test_kernels_keep_their_budgets_on_sm90(source: str, curve: int) -> None:
     secret_loop = usage["base_multiples"]
     assert secret_loop.spilled == 0
     assert secret_loop.shared == 32768  # two blocks of 256 threads a multiprocessor
-    # What spills in the others lies around calls, outside of the loops of doublings and additions.
-    assert all(kernel.spilled <= 256 for kernel in usage.values())
+    # Bytes around calls, outside of the loops of doublings and additions, called functions counted in.
+    allowed = {"sums": 512, "point_multiples": 512, "map_to_sum": 1024}
+    assert all(kernel.spilled <= allowed.get(name, 0) for name, kernel in usage.items())
     # One addition: eight products and three squares; what reduction adds is in the fields' own budgets.
     product, square = {1: (64, 36), 2: (74, 46)}[curve]
     assert secret_loop.wide <= 8 * product + 3 * square + 10
