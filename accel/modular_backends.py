@@ -142,7 +142,7 @@ def _at_first_call(module: str, name: str) -> Callable[..., LimbArray]:
 
 
 _VECTOR_BATCH = {"enter": 2, "leave": 2, "power": 2, "power_secret": 2}
-_VECTOR_BATCH |= {"multi_power": 16, "product_by_group": 32, "inverse": 32, "crt": 32}
+_VECTOR_BATCH |= {"multi_power": 16, "product_by_group": 32, "inverse": 32, "crt": 256}
 """From which batch on vectors beat GMP; fixed-base powers take them always, for the sake of their secrets."""
 
 for _name, _op in OPERATIONS.items():
