@@ -7,7 +7,7 @@ words in the layout of the level (see `weierstrass_programs`). Every range of a 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import gmpy2
@@ -16,12 +16,16 @@ import numpy.typing as npt
 
 from accel.cpu import threads
 from accel.cpu.weierstrass import base_tables
+from accel.limbs import LimbArray
 from accel.reference.weierstrass import SM2, Curve, Flags, Rows, ints, rows_of_ints
 
 U64 = npt.NDArray[np.uint64]
 
 RADIX = 1 << 260
 _BLOCK = 16  # vectors: the least a thread takes
+_SHARED_TABLE_FROM = (
+    8192  # scalars: a table of one point costs about 2,000 multiplications and saves six of seven
+)
 _VALUE_WORDS = {"ifma": 5 * 8, "avx2": 10 * 4}
 _LANES = {"ifma": 8, "avx2": 4}
 
@@ -92,14 +96,16 @@ class Vectors:
         verified: Flags = good & ~infinite & (found == r).all(axis=1)
         return verified
 
-    def _base(self, curve: Curve, scalars: Rows) -> U64:
+    def _base(self, curve: Curve, scalars: Rows, table: U64 | None = None) -> U64:
         batch = len(scalars)
         points = self._projective(batch)
-        table = base_table(curve, self.level)
+        table = base_table(curve, self.level) if table is None else table
         self._run("multiply_base", curve, (self._padded(scalars, batch), table, points), batch)
         return points
 
     def _own(self, curve: Curve, bases: Rows, scalars: Rows, batch: int) -> U64:
+        if len(bases) == 1 and batch >= _SHARED_TABLE_FROM:
+            return self._base(curve, scalars, _shared_table(self, curve, bases.tobytes()))
         points = self._projective(batch)
         self._run(
             "multiply", curve, (self._padded(bases, batch), self._padded(scalars, batch), points), batch
@@ -165,14 +171,27 @@ def _set(words: U64, batch: int) -> Flags:
 
 @cache
 def base_table(curve: Curve, level: str) -> U64:
-    """``[window][coordinate and 52-bit limb][entry]`` in the field's representation, in one dimension."""
     from accel.cpu.weierstrass_emit import BASE_WINDOWS
 
     bits, windows = BASE_WINDOWS[level]
+    entries = (point for row in base_tables(curve, bits, windows) for point in row)
+    return _laid_out(curve, [coordinate for point in entries for coordinate in point], windows)
+
+
+@lru_cache(maxsize=4)
+def _shared_table(vectors: Vectors, curve: Curve, point: bytes) -> U64:
+    """What `base_table` is for the base point, for a public point that meets many scalars."""
+    from accel.cpu.weierstrass_emit import BASE_WINDOWS
+
+    bits, windows = BASE_WINDOWS[vectors.level]
+    scalars = [(2 * i + 1 << bits * w) % curve.n for w in range(windows) for i in range(1 << bits - 1)]
+    multiples = vectors.multiply(curve, np.frombuffer(point, np.uint8)[None], rows_of_ints(scalars))
+    return _laid_out(curve, ints(multiples.reshape(-1, 32)), windows)
+
+
+def _laid_out(curve: Curve, coordinates: list[int], windows: int) -> U64:
+    """``[window][coordinate and 52-bit limb][entry]`` in the field's representation, in one dimension."""
     factor = RADIX if curve is SM2 else 1
-    rows = []
-    for row in base_tables(curve, bits, windows):
-        for coordinate in range(2):
-            values = [point[coordinate] * factor % curve.p for point in row]
-            rows += [[value >> 52 * limb & (1 << 52) - 1 for value in values] for limb in range(5)]
-    return np.array(rows, dtype=np.uint64).reshape(-1)
+    rows = rows_of_ints(coordinate * factor % curve.p for coordinate in coordinates)
+    limbs = LimbArray.from_bytes(rows.tobytes(), 32, 5).limbs.reshape(5, windows, -1, 2)
+    return np.ascontiguousarray(limbs.transpose(1, 3, 0, 2)).reshape(-1)

@@ -30,6 +30,7 @@ ODD_SIZES = (1, 7, 8, 9, 15, 16, 17, 33)
 
 by_curve = pytest.mark.parametrize("curve", CURVES.values(), ids=CURVES)
 by_backend = pytest.mark.parametrize("backend", BACKENDS)
+by_vectors = pytest.mark.parametrize("backend", [name for name in BACKENDS if name in ("ifma", "avx2")])
 
 
 def cases(kind):
@@ -125,6 +126,19 @@ def test_one_scalar_or_one_point_serves_all_rows(curve, backend):
     assert np.array_equal(one, ec.multiply(curve, points, np.tile(scalars[0], (9, 1)), backend=backend))
     one = ec.multiply(curve, points[0], scalars, backend=backend)
     assert np.array_equal(one, ec.multiply(curve, np.tile(points[0], (9, 1)), scalars, backend=backend))
+
+
+@by_vectors
+@by_curve
+def test_many_scalars_of_one_point_share_a_table(curve, backend):
+    point = portable_points(curve, 1)
+    scalars = random_scalars(curve, 8193)
+    scalars[:90] = edge_scalars(curve)[:90]
+    got = ec.multiply(curve, point, scalars, backend=backend)
+    some = np.r_[0:200, 8180:8193]
+    few = ec.multiply(curve, point, scalars[some], backend=backend)
+    assert np.array_equal(got[some], few)
+    assert np.array_equal(few[:3], reference.multiply(curve, point, scalars[:3]))
 
 
 @by_backend
