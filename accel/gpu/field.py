@@ -22,7 +22,9 @@ from accel.modulus import Modulus
 TILE = 32
 THREADS = 128
 BLOCKS_EACH = 2  # blocks of THREADS that a multiprocessor runs at once: 255 registers a thread
-WIDEST_WINDOW = 5
+WIDEST_WINDOW = (
+    4  # tables lie in device memory and are read in full: 32 entries would cost more than they save
+)
 _WIDEST_BLOCK = 32  # its sums and one factor fill the registers of a thread
 
 _NONE = np.uint64(0)  # a null pointer
@@ -250,7 +252,7 @@ def best_window(exponent_bits: int) -> int:
         digits = -(-exponent_bits // window)
         return (1 << window) - 2 + (digits - 1) * (window + 1)
 
-    return min(range(1, WIDEST_WINDOW + 1), key=products)
+    return min(range(2, WIDEST_WINDOW + 1), key=products)
 
 
 def digits_of(rows: npt.NDArray[np.uint8], exponent_bits: int, window: int) -> npt.NDArray[np.uint8]:

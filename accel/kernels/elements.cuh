@@ -20,5 +20,9 @@ FUNCTION const u32 *chosen(const u32 *tiles, const u32 *indices, u64 i) {
 }
 
 FUNCTION void copy(u32 *to, const u32 *from) {
-    ROLLED for (u32 j = 0; j < LIMBS; ++j) to[j * TILE] = from[j * TILE];
+    ROLLED for (int block = 0; block < LIMBS / S; ++block) {
+        u32 limbs[S];
+        load_block(limbs, from, block);
+        store_block(to, block, limbs);
+    }
 }

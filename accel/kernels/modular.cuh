@@ -65,14 +65,18 @@ FUNCTION u32 equal_mask(u32 x, u32 y) {
     return (u32)((i32)((difference - 1) & ~difference) >> 31);
 }
 
+#define AT_ONCE 4 // entries whose limbs are on their way together; tables have a multiple of it
+
 // to = entry number `digit` of a thread's own table, every entry being read; they are `apart` words apart.
 FUNCTION void select(u32 *to, const u32 *table, u64 apart, u32 entries, u32 digit) {
     ROLLED for (u32 j = 0; j < LIMBS; j += 8) {
         u32 found[8] = {0, 0, 0, 0, 0, 0, 0, 0};
-        ROLLED for (u32 e = 0; e < entries; ++e) {
-            const u32 mask = equal_mask(e, digit);
-            const u32 *entry = table + e * apart + j * TILE;
-            UNROLL for (u32 w = 0; w < 8; ++w) found[w] |= entry[w * TILE] & mask;
+        const u32 *entry = table + j * TILE;
+        ROLLED for (u32 first = 0; first < entries; first += AT_ONCE) {
+            UNROLL for (u32 e = first; e < first + AT_ONCE; ++e, entry += apart) {
+                const u32 mask = equal_mask(e, digit);
+                UNROLL for (u32 w = 0; w < 8; ++w) found[w] |= entry[w * TILE] & mask;
+            }
         }
         UNROLL for (u32 w = 0; w < 8; ++w) to[(j + w) * TILE] = found[w];
     }
@@ -86,19 +90,21 @@ FUNCTION void select_shared(u32 *to, const u32 *table, u32 entries, u32 digit) {
     ROLLED for (u32 j = 0; j < LIMBS; j += 8) {
         u32 found[8] = {0, 0, 0, 0, 0, 0, 0, 0};
         const Four *entry = (const Four *)(table + j);
-        ROLLED for (u32 e = 0; e < entries; ++e, entry += LIMBS / 4) {
-            const u32 mask = equal_mask(e, digit);
-            const Four low = entry[0], high = entry[1];
-            UNROLL for (u32 w = 0; w < 4; ++w) {
-                found[w] |= low.limb[w] & mask;
-                found[4 + w] |= high.limb[w] & mask;
+        ROLLED for (u32 first = 0; first < entries; first += AT_ONCE) {
+            UNROLL for (u32 e = first; e < first + AT_ONCE; ++e, entry += LIMBS / 4) {
+                const u32 mask = equal_mask(e, digit);
+                const Four low = entry[0], high = entry[1];
+                UNROLL for (u32 w = 0; w < 4; ++w) {
+                    found[w] |= low.limb[w] & mask;
+                    found[4 + w] |= high.limb[w] & mask;
+                }
             }
         }
         UNROLL for (u32 w = 0; w < 8; ++w) to[(j + w) * TILE] = found[w];
     }
 }
 
-// r_i = base_i^e_i by windows of `window` bits: digits[d digit_step + i digit_each], highest first. Bases and
+// r_i = base_i^e_i by windows of `window` >= 2 bits: digits[d digit_step + i digit_each], highest first. Bases and
 // results are in Montgomery form for 2^(32 WORDS), `one` is 1 in it. Every thread of the grid owns
 // 2^window + 3 numbers of scratch: the table of powers, two for the running power, one for the chosen entry.
 KERNEL(power, THREADS, 2)
@@ -140,7 +146,7 @@ KERNEL(power, THREADS, 2)
 }
 HOST_THREADS(power)
 
-// r_i = g^e_i last 2^(-32 WORDS), the digits of e_i (digits[d stride + i], lowest first) choosing from the table:
+// r_i = g^e_i last 2^(-32 WORDS), digits of `window` >= 2 bits of e_i (digits[d stride + i], lowest first) choosing:
 // entry c of window d is g^(c 2^(window d)) in Montgomery form, its limbs at [(d 2^window + c) LIMBS + j].
 // With last_each, `last` is a number for each i. Scratch: two numbers for every thread of the grid.
 KERNEL(fixed_base, THREADS, 2)

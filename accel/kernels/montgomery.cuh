@@ -108,23 +108,34 @@ FUNCTION void shift_column(Column &c, u32 carry) {
     UNROLL for (int w = 0; w <= S; ++w) c.late[w] = 0;
 }
 
+FUNCTION void store_block(u32 *number, int block, const u32 (&x)[S]) {
+    u32 *at = number + block * (S * TILE);
+    UNROLL for (int i = 0; i < S; ++i) at[i * TILE] = x[i];
+}
+
 // (top:r) -= less, then -= n if it is not below n: reads and writes all limbs either way. Returns 1 if n went.
+// Here and below, a block is loaded whole before any of it is used or stored: a load waits hundreds of cycles,
+// and the compiler moves none across a store that might change it.
 FUNCTION u32 subtract_once(u32 *r, u32 &top, const u32 *n, u32 less = 0) {
     u32 borrow = less;
-    ROLLED for (int j = 0; j < WORDS; j += 4) {
-        UNROLL for (int w = 0; w < 4; ++w) {
-            const u64 limb = (u64)r[(j + w) * TILE] - n[(j + w) * TILE] - borrow;
-            borrow = (u32)(limb >> 63);
-        }
+    ROLLED for (int block = 0; block < B; ++block) {
+        u32 x[S], y[S];
+        load_block(x, r, block);
+        load_block(y, n, block);
+        UNROLL for (int w = 0; w < S; ++w) borrow = (u32)(((u64)x[w] - y[w] - borrow) >> 63);
     }
     const u32 gone = top >= borrow, keep = 0 - gone;
     borrow = less;
-    ROLLED for (int j = 0; j < WORDS; j += 4) {
-        UNROLL for (int w = 0; w < 4; ++w) {
-            const u64 limb = (u64)r[(j + w) * TILE] - (n[(j + w) * TILE] & keep) - borrow;
-            r[(j + w) * TILE] = (u32)limb;
+    ROLLED for (int block = 0; block < B; ++block) {
+        u32 x[S], y[S];
+        load_block(x, r, block);
+        load_block(y, n, block);
+        UNROLL for (int w = 0; w < S; ++w) {
+            const u64 limb = (u64)x[w] - (y[w] & keep) - borrow;
+            x[w] = (u32)limb;
             borrow = (u32)(limb >> 63);
         }
+        store_block(r, block, x);
     }
     top -= borrow;
     return gone;
@@ -180,12 +191,19 @@ FUNCTION void montgomery_product(const u32 *a, const u32 *b, const u32 *n, u32 n
 // r = r 2^-bits mod n for 0 < bits <= 32, r below n before and after: one more step of the reduction.
 FUNCTION void divide_by_power_of_two(u32 *r, u32 bits, const u32 *n, u32 n0) {
     const u32 q = (r[0] * n0) & (0xFFFFFFFFu >> (32 - bits));
-    u64 sum = (u64)q * n[0] + r[0];
-    u32 low = (u32)sum;
-    ROLLED for (int j = 1; j < WORDS; ++j) {
-        sum = (sum >> 32) + (u64)q * n[j * TILE] + r[j * TILE];
-        r[(j - 1) * TILE] = (u32)(((u64)(u32)sum << 32 | low) >> bits);
-        low = (u32)sum;
+    u64 sum = 0;
+    u32 low = 0;
+    ROLLED for (int block = 0; block < B; ++block) {
+        u32 x[S], y[S];
+        load_block(x, r, block);
+        load_block(y, n, block);
+        u32 *at = r + block * (S * TILE);
+        UNROLL for (int w = 0; w < S; ++w) {
+            sum = (sum >> 32) + (u64)q * y[w] + x[w];
+            const u32 limb = (u32)(((u64)(u32)sum << 32 | low) >> bits);
+            if (w > 0 || block > 0) at[(w - 1) * TILE] = limb;
+            low = (u32)sum;
+        }
     }
     r[(WORDS - 1) * TILE] = (u32)((sum >> 32 << 32 | low) >> bits);
 }

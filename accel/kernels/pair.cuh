@@ -13,10 +13,15 @@
 // r = 2 x mod n for x below n.
 FUNCTION void twice(u32 *r, const u32 *x, const u32 *n) {
     u32 top = 0;
-    ROLLED for (u32 j = 0; j < WORDS; ++j) {
-        const u32 limb = x[j * TILE];
-        r[j * TILE] = limb << 1 | top;
-        top = limb >> 31;
+    ROLLED for (int block = 0; block < B; ++block) {
+        u32 limbs[S];
+        load_block(limbs, x, block);
+        UNROLL for (int w = 0; w < S; ++w) {
+            const u32 limb = limbs[w];
+            limbs[w] = limb << 1 | top;
+            top = limb >> 31;
+        }
+        store_block(r, block, limbs);
     }
     subtract_once(r, top, n);
 }

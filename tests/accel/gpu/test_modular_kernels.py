@@ -90,7 +90,7 @@ def test_limbs_come_back_from_tiles(bits: int, count: int) -> None:
 
 
 @pytest.mark.parametrize("bits", [256, 2048, 3072])
-@pytest.mark.parametrize(("window", "digit_count"), [(1, 1), (1, 9), (3, 5), (4, 16), (5, 2)])
+@pytest.mark.parametrize(("window", "digit_count"), [(2, 1), (2, 9), (3, 5), (4, 16), (5, 2)])
 @pytest.mark.parametrize("each", [0, 1])
 def test_power_by_windows(bits: int, window: int, digit_count: int, each: int) -> None:
     rng = random.Random(window)
@@ -124,7 +124,7 @@ def test_power_by_windows(bits: int, window: int, digit_count: int, each: int) -
 
 
 @pytest.mark.parametrize("bits", [256, 2048, 3072])
-@pytest.mark.parametrize(("window", "digit_count"), [(1, 1), (4, 2), (6, 5)])
+@pytest.mark.parametrize(("window", "digit_count"), [(2, 1), (4, 2), (6, 5)])
 @pytest.mark.parametrize("last_each", [0, 1])
 def test_fixed_base_from_tables(bits: int, window: int, digit_count: int, last_each: int) -> None:
     rng = random.Random(window)
@@ -162,4 +162,4 @@ def test_cost_on_sm_90(bits: int) -> None:
     assert usage["multiply"].spilled == 0
     assert usage["fixed_base"].spilled == 0
     # Where it stands between two products: bytes moved once in thousands of multiply-adds.
-    assert usage["power"].spilled <= 192
+    assert usage["power"].spilled <= 384

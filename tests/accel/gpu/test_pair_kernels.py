@@ -95,6 +95,7 @@ def test_cost_on_sm_90(bits: int) -> None:
         # Both parts of a product share one copy of the code.
         assert usage[name].wide <= 2 * limbs * limbs + limbs + 60, name
         assert usage[name].registers <= 255, name
-        # Between products and at the ends of columns, where tens of thousands of multiply-adds lie between.
-        assert usage[name].spilled <= 384, name
     assert usage["multiply"].spilled == 0
+    # Between products: bytes moved once in thousands of multiply-adds.
+    assert usage["fixed_base"].spilled <= 160
+    assert usage["power"].spilled <= 512
