@@ -30,8 +30,8 @@ _ROWS_A_RANGE = 1024  # enough to be worth a thread, and a multiple of both lane
 def _compress(lanes: int) -> Any:
     """An intrinsic ``(state, blocks, active)``: one compression per lane.
 
-    ``state`` is the address of 8 vectors, ``blocks`` that of ``lanes`` rows of 64 bytes; a lane whose bit of
-    ``active`` is clear keeps its state.
+    ``state`` is the address of 8 vectors, ``blocks`` that of the addresses of one block of 64 bytes a lane; a
+    lane whose bit of ``active`` is clear keeps its state.
     """
     vector = ir.VectorType(I32, lanes)
 
@@ -39,7 +39,11 @@ def _compress(lanes: int) -> Any:
     def compress(typing_context, state, blocks, active):  # type: ignore[no-untyped-def]
         def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
             base = builder.inttoptr(arguments[0], vector.as_pointer())
-            rows = builder.inttoptr(arguments[1], vector.as_pointer())
+            table = builder.inttoptr(arguments[1], I64.as_pointer())
+            rows = [
+                builder.inttoptr(builder.load(builder.gep(table, [I32(lane)])), vector.as_pointer())
+                for lane in range(lanes)
+            ]
             bits = builder.trunc(arguments[2], ir.IntType(lanes))
             mask = builder.bitcast(bits, ir.VectorType(I1, lanes))
             before = [load(builder, base, i) for i in range(8)]
@@ -53,12 +57,13 @@ def _compress(lanes: int) -> Any:
     return compress
 
 
-def _message_words(builder: Any, vector: Any, rows: Any) -> list[Any]:
+def _message_words(builder: Any, vector: Any, rows: list[Any]) -> list[Any]:
     """Sixteen vectors, word j of every lane's block in vector j."""
     words: list[Any] = []
-    for half in range(16 // vector.count):
-        step = 16 // vector.count
-        square = [load(builder, rows, step * lane + half) for lane in range(vector.count)]
+    for part in range(16 // vector.count):
+        square = [builder.load(builder.gep(row, [I32(part)])) for row in rows]
+        for value in square:
+            value.align = 1
         words += _transpose(builder, square)
     name = f"llvm.bswap.v{vector.count}i32"
     return [call(builder, name, vector, word) for word in words]
@@ -139,21 +144,6 @@ def _copy(typing_context, target, source, size):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def _copy_block(typing_context, target, source):  # type: ignore[no-untyped-def]
-    """Copy 64 bytes between addresses, in one vector."""
-    vector = ir.VectorType(I64, 8)
-
-    def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        target, source = (builder.inttoptr(address, vector.as_pointer()) for address in arguments)
-        value = builder.load(source)
-        value.align = 1
-        builder.store(value, target).align = 1
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), emit
-
-
-@intrinsic
 def _swap_bytes(typing_context, word):  # type: ignore[no-untyped-def]
     """An unsigned number with its bytes in the other order."""
 
@@ -179,6 +169,7 @@ def _digest_kernel(lanes: int) -> Any:
         rows = np.zeros((lanes, 64), np.uint8)
         words = rows.view(np.uint64)
         state = np.zeros((8, lanes), np.uint32)
+        table = np.full(lanes, rows.ctypes.data)  # a lane at rest keeps an address that may be read
         ending = 8 if padded else -64  # bytes that the end of a message needs beyond the 0x80
         for first in range(start, stop, lanes):
             used = min(lanes, stop - first)
@@ -186,23 +177,26 @@ def _digest_kernel(lanes: int) -> Any:
             for lane in range(used):
                 i = order[first + lane]
                 blocks = max(blocks, (lengths[i] + ending) // 64 + 1)
-                row = i if len(states) > 1 else 0
+                if len(states) > 1:
+                    for k in range(8):
+                        state[k, lane] = states[i, k]
+            if len(states) == 1:
                 for k in range(8):
-                    state[k, lane] = states[row, k]
+                    state[k, :] = states[0, k]
             for block in range(blocks):
                 active = 0
                 for lane in range(used):
                     i = order[first + lane]
                     left = lengths[i] - 64 * block
                     at = source + starts[i] + 64 * block
-                    to = rows.ctypes.data + 64 * lane
                     if left >= 64:
                         active |= 1 << lane
-                        _copy_block(to, at)  # type: ignore[call-arg]
-                    elif (
-                        left >= -ending
-                    ):  # the end of the message, its padding or its length are in this block
+                        table[lane] = at
+                    elif left >= -ending:
+                        # The end of the message, its padding or its length are in this block.
                         active |= 1 << lane
+                        to = rows.ctypes.data + 64 * lane
+                        table[lane] = to
                         for k in range(8):
                             words[lane, k] = 0
                         if left > 0:
@@ -212,9 +206,9 @@ def _digest_kernel(lanes: int) -> Any:
                         if left < 56:
                             words[lane, 7] = _swap_bytes(np.uint64(8 * (done + lengths[i])))  # type: ignore[call-arg]
                 if lanes == 16:
-                    _compress_16(state.ctypes.data, rows.ctypes.data, active)
+                    _compress_16(state.ctypes.data, table.ctypes.data, active)
                 else:
-                    _compress_8(state.ctypes.data, rows.ctypes.data, active)
+                    _compress_8(state.ctypes.data, table.ctypes.data, active)
             for lane in range(used):
                 i = order[first + lane]
                 for k in range(8):
