@@ -56,7 +56,7 @@ def level() -> str:
     wanted = _forced.get() or os.environ.get(SWITCH)
     if wanted:
         return _check(wanted)
-    return next(name for name in reversed(LEVELS) if lacks(*_NEEDS[name]) is None)
+    return _best(processor())
 
 
 def has_level(name: str) -> bool:
@@ -87,6 +87,11 @@ def gpu_missing() -> str | None:
     except cupy.cuda.runtime.CUDARuntimeError as error:
         return f"the CUDA runtime answered: {error}"
     return None
+
+
+@cache
+def _best(instructions: frozenset[str]) -> str:
+    return next(name for name in reversed(LEVELS) if instructions.issuperset(_NEEDS[name]))
 
 
 def _check(name: str) -> str:

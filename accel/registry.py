@@ -82,6 +82,9 @@ class Op(Generic[P, R]):
         self._backends: dict[str, _Backend[P, R]] = {}
         self._known_answer: Callable[[Callable[P, R]], None] | None = None
         self._checked: set[str] = set()
+        self._available: dict[
+            str, tuple[str, ...]
+        ] = {}  # by CPU level; single calls cannot wait to ask again
 
     def known_answer(self, check: Callable[[Callable[P, R]], None]) -> Callable[[Callable[P, R]], None]:
         """Register the decorated check: it calls the function it is given and raises if the answer is wrong.
@@ -106,13 +109,19 @@ class Op(Generic[P, R]):
             self._backends[name] = _Backend(
                 name, run, tuple(needs.split()), tuple(instructions.split()), min_batch
             )
+            self._available.clear()
             return run
 
         return register
 
     def available(self) -> tuple[str, ...]:
         """The backends this machine can run at the CPU level in force, best first."""
-        return tuple(n for n in PREFERENCE if n in self._backends and self._backends[n].missing() is None)
+        level = features.level()
+        if level not in self._available:
+            self._available[level] = tuple(
+                n for n in PREFERENCE if n in self._backends and self._backends[n].missing() is None
+            )
+        return self._available[level]
 
     def select(self, backend: str, *, batch: int) -> Callable[P, R]:
         """The function to call; raises BackendUnavailable naming what is missing."""
