@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
+from accel.gpu import device, memory
 from bench.gpu import FAMILIES, families, modular, paillier
+from bench.gpu.entry import Ceilings
 from tests.accel.gpu import host
 from tests.accel.gpu.conftest import HostDevice
 
@@ -70,3 +75,25 @@ def test_unknown_family_is_refused() -> None:
     from bench import suite_gpu
 
     assert suite_gpu.main(["nonsense"]) == 2
+
+
+@pytest.mark.parametrize("family", [modular, paillier])
+def test_what_is_timed_runs(
+    host_device: HostDevice, monkeypatch: pytest.MonkeyPatch, family: ModuleType
+) -> None:
+    # numpy makes the arrays that CuPy would, and one piece of work takes a second.
+    monkeypatch.setattr(device, "require", lambda: np)
+    monkeypatch.setattr(modular, "batch", lambda waves: 32)
+    monkeypatch.setattr(paillier, "batch", lambda waves: 32)
+    monkeypatch.setattr(memory, "translated", nullcontext)
+    monkeypatch.setattr(modular, "SIZES", (256, 2048))
+
+    def second(work: Callable[[], object]) -> float:
+        work()
+        return 1.0
+
+    (entry,) = family.ENTRIES
+    rows = list(entry.time(second, Ceilings(8e12, 8e12, 4e12), True))
+    assert len(rows) >= 3
+    assert all(row.value == row.size for row in rows)
+    assert all(row.ratio is not None and 0 < row.ratio < 1 for row in rows)
