@@ -51,3 +51,8 @@ def each_range(size: int, step: int, work: Callable[[int, int], None]) -> None:
 @cache
 def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="accel")
+
+
+if hasattr(os, "register_at_fork"):
+    # Threads do not survive a fork: the pools that a child inherits would wait for ever.
+    os.register_at_fork(after_in_child=_pool.cache_clear)

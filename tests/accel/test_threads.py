@@ -1,3 +1,4 @@
+import multiprocessing
 import threading
 
 import pytest
@@ -35,6 +36,19 @@ def test_an_error_of_one_range_is_raised_after_all_have_ended(monkeypatch):
     with pytest.raises(RuntimeError, match="first range"):
         threads.each_range(64, 8, work)
     assert len(ended) == 8
+
+
+def test_a_forked_process_makes_threads_of_its_own(monkeypatch):
+    monkeypatch.setenv(threads.SWITCH, "2")
+    threads.each_range(64, 8, lambda start, stop: None)
+    process = multiprocessing.get_context("fork").Process(
+        target=threads.each_range, args=(64, 8, lambda start, stop: None)
+    )
+    process.start()
+    process.join(timeout=30)
+    if process.is_alive():
+        process.kill()
+    assert process.exitcode == 0
 
 
 @pytest.mark.parametrize("wanted", ["0", "-1", "many", "", "1e3", "²"])
