@@ -120,6 +120,16 @@ def rows_of(strings: ByteStrings, what: str, width: int) -> U8:
     return collected.data.reshape(-1, width)
 
 
+def below(rows: U8, bound: int, *, nonzero: bool = False) -> npt.NDArray[np.bool_]:
+    """Which big-endian rows of 32 bytes are below the bound (and not 0): the same steps for all."""
+    words = np.ascontiguousarray(rows).view(">u8").astype(np.uint64)
+    found = np.zeros(len(rows), np.bool_)
+    for column in reversed(range(4)):
+        limit = np.uint64(bound >> 64 * (3 - column) & 2**64 - 1)
+        found = (words[:, column] < limit) | (words[:, column] == limit) & found
+    return found & words.any(axis=1) if nonzero else found
+
+
 def octets(data: Buffer) -> bytes:
     """The bytes of any buffer; raises BadParameter for what is none (an integer is none)."""
     return data if isinstance(data, bytes) else flat(data).tobytes()

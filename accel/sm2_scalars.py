@@ -5,20 +5,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from accel.byte_rows import U8
+from accel.byte_rows import U8, below
 from accel.randomness import Rng, draw
 from accel.reference.sm2 import N
-
-_LIMBS = [np.uint64(N >> shift & 2**64 - 1) for shift in (192, 128, 64, 0)]
 
 
 def in_range(rows: U8) -> npt.NDArray[np.bool_]:
     """Which big-endian rows of 32 bytes are from 1 to N - 1; the same steps for all."""
-    words = np.ascontiguousarray(rows).view(">u8").astype(np.uint64)
-    below = np.zeros(len(rows), np.bool_)
-    for column in reversed(range(4)):
-        below = (words[:, column] < _LIMBS[column]) | (words[:, column] == _LIMBS[column]) & below
-    return below & words.any(axis=1)
+    return below(rows, N, nonzero=True)
 
 
 def random_scalars(count: int, rng: Rng) -> U8:

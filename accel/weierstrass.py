@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from accel import selftest
+from accel.byte_rows import below
 from accel.cpu.hash_to_field import hash_to_field
 from accel.errors import BadParameter, InvalidPoint
 from accel.reference.sswu import SUITES
@@ -93,12 +93,12 @@ def multiply_add_public(
     """
     u1, u2 = _matrix(u1, 32, "u1"), _matrix(u2, 32, "u2")
     points = _matrix(points, 64, "points", one=True)
-    batch = _common_length(u1[:], u2[:], points)
+    batch = _common_length(u1, u2, points)
     if len(u1) != len(u2):
         raise BadParameter(f"{len(u1)} scalars u1 and {len(u2)} scalars u2")
     validate(curve, points, backend=backend)
     for scalars in (u1, u2):
-        _raise_first(~_below(scalars, curve.n), "scalar", "is not below the order of the curve")
+        _raise_first(~below(scalars, curve.n), "scalar", "is not below the order of the curve")
     if not batch:
         return _empty(64), np.zeros(0, np.bool_)
     return MULTIPLY_ADD.select(backend, batch=batch)(curve, u1, points, u2)
@@ -111,7 +111,7 @@ def validate(curve: Curve, points: Rows, *, backend: str = "auto") -> None:
     """
     _check_curve(curve)
     points = _matrix(points, 64, "points", one=True)
-    canonical = _below(points[:, :32], curve.p) & _below(points[:, 32:], curve.p)
+    canonical = below(points[:, :32], curve.p) & below(points[:, 32:], curve.p)
     if len(points):
         canonical &= ON_CURVE.select(backend, batch=len(points))(curve, points)
     if not canonical.all():
@@ -137,7 +137,7 @@ def decompress(curve: Curve, compressed: Rows, *, backend: str = "auto") -> Rows
         return _empty(64)
     xs, parities = np.ascontiguousarray(compressed[:, 1:]), compressed[:, 0] & np.uint8(1)
     points, found = DECOMPRESS.select(backend, batch=len(xs))(curve, xs, parities)
-    good = found & _below(xs, curve.p) & (compressed[:, 0] >> 1 == 1)
+    good = found & below(xs, curve.p) & (compressed[:, 0] >> 1 == 1)
     if not good.all():
         index = int(np.flatnonzero(~good)[0])
         raise InvalidPoint(f"compressed point {index} is not on the curve {curve.name}", index=index)
@@ -164,6 +164,7 @@ def hash_to_curve(curve: Curve, messages: Sequence[bytes], dst: bytes, *, backen
         if not isinstance(message, bytes):
             raise BadParameter(f"message {index} is not bytes", index=index)
     _check_curve(curve)
+    selftest.ensure("weierstrass")
     if not len(messages):
         return _empty(64)
     elements = hash_to_field(curve, messages, dst)
@@ -182,7 +183,7 @@ def sign_digests(d: Rows, digests: Rows, nonces: Rows, *, backend: str = "auto")
     if not isinstance(d, np.ndarray) or d.shape != (32,):
         raise BadParameter("an SM2 private key is one vector of 32 bytes")
     key = _matrix(d, 32, "private keys", one=True)
-    if not (_below(key, SM2.n - 1) & key.any(axis=1)).all():
+    if not below(key, SM2.n - 1, nonzero=True).all():
         raise BadParameter("the SM2 private key is out of range")
     digests, nonces = _matrix(digests, 32, "digests"), _matrix(nonces, 32, "nonces")
     if len(digests) != len(nonces):
@@ -228,20 +229,11 @@ def _common_length(*matrices: Rows) -> int:
     return 0 if 0 in lengths else max(lengths)
 
 
-def _below(rows: Rows, bound: int) -> Flags:
-    """Which numbers are below the bound; the same steps for all."""
-    words: npt.NDArray[np.uint64] = np.ascontiguousarray(rows).view(">u8")
-    below = np.zeros(len(rows), np.bool_)
-    for column in reversed(range(4)):
-        limit = np.uint64(bound >> 64 * (3 - column) & 2**64 - 1)
-        below = (words[:, column] < limit) | (words[:, column] == limit) & below
-    return below
-
-
 def _check_scalars(curve: Curve, scalars: Rows) -> None:
     _check_curve(curve)
-    good = _below(scalars, curve.n) & scalars.any(axis=1)
-    _raise_first(~good, "scalar", "is not from 1 to the order of the curve less one")
+    _raise_first(
+        ~below(scalars, curve.n, nonzero=True), "scalar", "is not from 1 to the order of the curve less one"
+    )
 
 
 def _raise_first(wrong: Flags, what: str, why: str) -> None:

@@ -14,6 +14,7 @@ import gmpy2
 import numpy as np
 import numpy.typing as npt
 
+from accel.byte_rows import below
 from accel.cpu import threads
 from accel.cpu.weierstrass import base_tables
 from accel.limbs import LimbArray
@@ -23,9 +24,8 @@ U64 = npt.NDArray[np.uint64]
 
 RADIX = 1 << 260
 _BLOCK = 16  # vectors: the least a thread takes
-_SHARED_TABLE_FROM = (
-    8192  # scalars: a table of one point costs about 2,000 multiplications and saves six of seven
-)
+# Scalars: a table of one point costs about 2,000 multiplications and saves six of seven.
+_SHARED_TABLE_FROM = 8192
 _VALUE_WORDS = {"ifma": 5 * 8, "avx2": 10 * 4}
 _LANES = {"ifma": 8, "avx2": 4}
 
@@ -89,7 +89,7 @@ class Vectors:
         batch = len(digests)
         r, s = signatures[:, :32], signatures[:, 32:]
         t = self._add_modulo_order(signatures, s, batch)
-        good = self._nonzero_below_order(r) & self._nonzero_below_order(s) & t.any(axis=1)
+        good = below(r, SM2.n, nonzero=True) & below(s, SM2.n, nonzero=True) & t.any(axis=1)
         u1 = np.where(good[:, None], s, np.uint8(0))
         totals, infinite = self.multiply_add(SM2, u1, keys, t)
         found = self._add_modulo_order(totals, digests, batch)
@@ -153,16 +153,6 @@ class Vectors:
     def _projective(self, batch: int) -> U64:
         return np.empty(self._size(batch) // self.lanes * 3 * _VALUE_WORDS[self.level], np.uint64)
 
-    @staticmethod
-    def _nonzero_below_order(rows: Rows) -> Flags:
-        limit = np.frombuffer(SM2.n.to_bytes(32, "big"), ">u8")
-        words = np.ascontiguousarray(rows).view(">u8")
-        below = np.zeros(len(rows), np.bool_)
-        for column in reversed(range(4)):
-            below = (words[:, column] < limit[column]) | (words[:, column] == limit[column]) & below
-        found: Flags = below & words.any(axis=1)
-        return found
-
 
 def _set(words: U64, batch: int) -> Flags:
     flags: Flags = words[:batch] != 0
@@ -191,7 +181,7 @@ def _shared_table(vectors: Vectors, curve: Curve, point: bytes) -> U64:
 
 def _laid_out(curve: Curve, coordinates: list[int], windows: int) -> U64:
     """``[window][coordinate and 52-bit limb][entry]`` in the field's representation, in one dimension."""
-    factor = RADIX if curve is SM2 else 1
+    factor = RADIX if curve == SM2 else 1
     rows = rows_of_ints(coordinate * factor % curve.p for coordinate in coordinates)
     limbs = LimbArray.from_bytes(rows.tobytes(), 32, 5).limbs.reshape(5, windows, -1, 2)
     return np.ascontiguousarray(limbs.transpose(1, 3, 0, 2)).reshape(-1)

@@ -1,5 +1,6 @@
 """SM2 and secp256k1: every backend against vectors, the reference, OpenSSL and each other."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from accel import selftest
 from accel import weierstrass as ec
+from accel.cpu import weierstrass_vector
 from accel.errors import BadParameter, InvalidPoint
 from accel.reference import sswu
 from accel.reference import weierstrass as reference
@@ -366,6 +368,15 @@ def test_wrong_shapes_and_types_are_refused(curve):
     ):
         with pytest.raises(BadParameter):
             attempt()
+
+
+@by_vectors
+@by_curve
+def test_a_copy_of_a_curve_is_that_curve(curve, backend, monkeypatch):
+    monkeypatch.setattr(weierstrass_vector, "_SHARED_TABLE_FROM", 1)
+    point, scalars = portable_points(curve, 1, 14), random_scalars(curve, 3)
+    got = ec.multiply(replace(curve), point, scalars, backend=backend)
+    assert np.array_equal(got, reference.multiply(curve, point, scalars))
 
 
 def test_unknown_curve_is_refused():
