@@ -21,7 +21,6 @@ from accel.randomness import Rng, draw
 # not be taken from the data.
 DEFAULT_BOUND = (1 << 127) - 1
 
-
 GPU_BATCH = 8192  # fewer threads than that leave a large GPU idle
 
 # The paths of `accel.modular`, and what they need.
@@ -32,10 +31,6 @@ ByteRows = npt.NDArray[np.uint8]
 
 class PublicKey(Protocol):
     """A validated public key. Ciphertexts go in and out in Montgomery form modulo `ciphertext_modulus`."""
-
-    @property
-    def scheme(self) -> str:
-        """The name of its self-test."""
 
     @property
     def n(self) -> int:

@@ -17,12 +17,10 @@ the obstacle.
 
 from __future__ import annotations
 
-from accel import selftest
 from accel.additive import DEFAULT_BOUND
 from accel.ciphers import decrypt_array, decrypt_fixed, decrypt_ints, encrypt_fixed, encrypt_ints
 from accel.composite import DEFAULT_MODULUS_BITS, MAX_MODULUS_BITS, MIN_MODULUS_BITS
 from accel.encrypted import EncryptedArray, concatenate
-from accel.ou_backends import DECRYPT, ENCRYPT, RERANDOMIZE
 from accel.ou_keys import PrivateKey, PublicKey, generate
 from accel.packing import PackedArray, Slots, decrypt_packed, encrypt_packed, pack
 
@@ -47,10 +45,3 @@ __all__ = [
     "generate",
     "pack",
 ]
-
-
-@selftest.known_answer("ou")
-def _known_answer() -> None:
-    for operation in (ENCRYPT, RERANDOMIZE, DECRYPT):
-        for backend in operation.available():
-            operation.select(backend, batch=1)  # runs the known answer of the operation on this backend

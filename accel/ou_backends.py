@@ -51,6 +51,8 @@ class _Bases:
         self._g, self._h = _reference.plain_base(n), _reference.random_base(n)
         self._split = _reference.encryption_bytes(n)
         self._low = FixedBase(self._h, 8 * self._split, self.m)
+        # Caches of this object, not of the methods: those would keep every key for ever.
+        self._plain, self._high = cache(self._make_plain), cache(self._make_high)
 
     def randomizers(self, exponents: ByteRows, backend: str) -> LimbArray:
         """h^e, of an encryption's width or a longer one."""
@@ -69,13 +71,11 @@ class _Bases:
         rows = np.frombuffer(data, dtype=np.uint8).reshape(len(plain), width)
         return modular.multiply(base.power(rows, backend=backend), correction, self.m, backend=backend)
 
-    @cache  # noqa: B019 - goes with the entry of the key in the cache below
-    def _plain(self, bits: int) -> tuple[FixedBase, LimbArray]:
+    def _make_plain(self, bits: int) -> tuple[FixedBase, LimbArray]:
         correction = int(gmpy2.powmod(self._g, -(1 << bits - 1), self.m.value))
         return FixedBase(self._g, bits, self.m), self.m.array([self.m.to_montgomery(correction)])
 
-    @cache  # noqa: B019 - likewise
-    def _high(self, rest: int) -> FixedBase:
+    def _make_high(self, rest: int) -> FixedBase:
         shifted = int(gmpy2.powmod(self._h, 1 << 8 * self._split, self.m.value))
         return FixedBase(shifted, 8 * rest, self.m)
 

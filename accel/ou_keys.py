@@ -42,10 +42,6 @@ class PublicKey:
         return f"<Okamoto-Uchiyama PublicKey {self.fingerprint.hex()[:16]}, {self.modulus_bits} bits>"
 
     @property
-    def scheme(self) -> str:
-        return "ou"
-
-    @property
     def modulus_bits(self) -> int:
         return self.n.bit_length()
 

@@ -14,12 +14,10 @@ protocol. Ciphertexts interoperate with `phe` (`EncryptedArray.ciphertexts`, `fr
 
 from __future__ import annotations
 
-from accel import selftest
 from accel.additive import DEFAULT_BOUND
 from accel.ciphers import decrypt_array, decrypt_fixed, decrypt_ints, encrypt_fixed, encrypt_ints
 from accel.encrypted import EncryptedArray, concatenate
 from accel.packing import PackedArray, Slots, decrypt_packed, encrypt_packed, pack
-from accel.paillier_backends import DECRYPT, ENCRYPT, RERANDOMIZE
 from accel.paillier_keys import (
     DEFAULT_MODULUS_BITS,
     MAX_MODULUS_BITS,
@@ -50,10 +48,3 @@ __all__ = [
     "generate",
     "pack",
 ]
-
-
-@selftest.known_answer("paillier")
-def _known_answer() -> None:
-    for operation in (ENCRYPT, RERANDOMIZE, DECRYPT):
-        for backend in operation.available():
-            operation.select(backend, batch=1)  # runs the known answer of the operation on this backend

@@ -51,10 +51,6 @@ class PublicKey:
         return f"<Paillier PublicKey {self.fingerprint.hex()[:16]}, {self.modulus_bits} bits>"
 
     @property
-    def scheme(self) -> str:
-        return "paillier"
-
-    @property
     def modulus_bits(self) -> int:
         return self.n.bit_length()
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from accel import modular
 from accel.additive import ByteRows
+from accel.cpu.lane_memory import widened
 from accel.cpu.pairs_vector import PairModulus, PairTable
 from accel.cpu.pairs_vector import avx2 as _avx2
 from accel.cpu.pairs_vector import ifma as _ifma
@@ -88,8 +89,8 @@ class _Bases:
         path, square = self._path.vector, self._square
         plain = self._pairs.m.array(list(residues))
         low, high = self._path.fixed_base(self._table, exponents, plain, self._pairs)
-        low = path.multiply(_widened(low, square), self._low, square)
-        return _sum(low, path.multiply(_widened(high, square), self._high, square), square)
+        low = path.multiply(widened(low, square), self._low, square)
+        return _sum(low, path.multiply(widened(high, square), self._high, square), square)
 
 
 _bases = lru_cache(maxsize=_CACHED_KEYS)(_Bases)
@@ -99,12 +100,6 @@ def rerandomize(n: int, ciphertexts: LimbArray, exponents: ByteRows, *, backend:
     """c (h^n)^e modulo n^2."""
     zeros = encrypt(n, [0] * len(ciphertexts), exponents, backend=backend)
     return modular.multiply(ciphertexts, zeros, Modulus(n * n), backend=backend)
-
-
-def _widened(values: LimbArray, m: Modulus) -> LimbArray:
-    limbs = np.zeros((m.limbs, len(values)), dtype=np.uint64)
-    limbs[: values.limb_count] = values.limbs
-    return LimbArray(limbs)
 
 
 def _sum(a: LimbArray, b: LimbArray, m: Modulus) -> LimbArray:

@@ -126,6 +126,7 @@ class VectorPairs:
         program += [(FINISH, 1, 0, -2), (STORE, 0, 1, 0)]
         constants = [(pairs.m.radix_squared, 0), pairs.one]
         out = self._run(program, 3, pairs, source, constants, digits=digits, table=table.words)
+        digits[:] = 0
         return LimbArray(out[:limbs, :count]), LimbArray(out[limbs:, :count])
 
     def power_secret(
@@ -153,6 +154,7 @@ class VectorPairs:
         out = self._run(
             program, size + 3, pairs, source, [pairs.one], digits=digits, shared=True, window=width
         )
+        digits[:] = 0
         return LimbArray(out[:limbs, :count]), LimbArray(out[limbs:, :count])
 
     def _whole(self, count: int) -> int:
