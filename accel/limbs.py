@@ -31,7 +31,7 @@ def limb_count(bits: int) -> int:
     return -(-bits // LIMB_BITS)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)  # may hold secrets
 class LimbArray:
     """``limbs``: uint64 of shape (limb count, numbers), every limb below 2^52. Checked where it is made."""
 

@@ -211,11 +211,15 @@ def _checked(
         if backend not in ("auto", "gpu"):
             raise BadParameter(f"a resident database is multiplied on its GPU, not by {backend!r}")
         backend = "gpu"
-    elif database.dtype not in (np.uint8, np.uint16, np.uint32) or database.ndim != 2:
+    elif (
+        not isinstance(database, np.ndarray)
+        or database.dtype not in (np.uint8, np.uint16, np.uint32)
+        or database.ndim != 2
+    ):
         raise BadParameter("the database must be a 2-D array of uint8, uint16 or uint32")
     else:
         database = np.ascontiguousarray(database)
-    if right.dtype != np.uint32 or right.ndim != right_dimensions:
+    if not isinstance(right, np.ndarray) or right.dtype != np.uint32 or right.ndim != right_dimensions:
         raise BadParameter(f"the right factor must be a {right_dimensions}-D array of uint32")
     if database.shape[1] != right.shape[0]:
         raise BadParameter(
@@ -223,7 +227,7 @@ def _checked(
         )
     if database.shape[1] > 1 << 21:
         raise BadParameter("at most 2^21 columns: beyond that the parameters are not defined")
-    if not 0 <= offset < 1 << 32:
+    if not isinstance(offset, int | np.integer) or not 0 <= offset < 1 << 32:
         raise BadParameter("the offset must be an integer from 0 to 2^32 - 1")
     return database, backend
 

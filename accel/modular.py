@@ -26,6 +26,7 @@ from accel import modular_backends as ops
 from accel.errors import BadParameter
 from accel.limbs import LimbArray
 from accel.modulus import Modulus
+from accel.plain import integers
 
 __all__ = [
     "FixedBase",
@@ -81,13 +82,11 @@ def power(
     negative exponent or one of more than 2^16 bits.
     """
     _check(bases, m)
-    if isinstance(exponents, int):
-        _check_exponents([exponents])
-    else:
-        exponents = [int(e) for e in exponents]
-        if len(exponents) != len(bases):
-            raise BadParameter(f"{len(bases)} bases, {len(exponents)} exponents")
-        _check_exponents(exponents)
+    plain = integers(exponents)
+    _check_exponents(plain.values)
+    if plain.shape not in ((), (len(bases),)):
+        raise BadParameter(f"{len(bases)} bases, exponents of shape {plain.shape}")
+    exponents = plain.values if plain.shape else plain.values[0]
     return ops.POWER.select(backend, batch=len(bases))(bases, exponents, m)
 
 
@@ -156,7 +155,7 @@ def multi_power(
     another length than the bases or an exponent of more than 2^16 bits.
     """
     _check(bases, m)
-    rows = [[int(e) for e in row] for row in exponents]
+    rows = [integers(row).values for row in exponents]
     for index, row in enumerate(rows):
         if len(row) != len(bases):
             raise BadParameter(f"row {index} has {len(row)} exponents for {len(bases)} bases", index=index)

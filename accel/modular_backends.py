@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from accel import samples
 from accel.limbs import LimbArray
 from accel.modular_known_answers import check
 from accel.modulus import Modulus
@@ -50,31 +51,24 @@ def _sample_modulus() -> Modulus:
     return Modulus((1 << _SAMPLE_BITS) - 1942289)  # any odd number: what it costs depends on the size alone
 
 
-def _sample_array(batch: int, m: Modulus, seed: int = 1) -> LimbArray:
-    limbs = np.random.default_rng(seed).integers(0, 1 << 52, (m.limbs, batch), dtype=np.uint64)
-    limbs[-1] = 0
-    limbs[-2] >>= np.uint64(m.limbs * 52 - m.bits)
-    return LimbArray(limbs)
-
-
 def _one(batch: int) -> tuple[object, ...]:
     m = _sample_modulus()
-    return _sample_array(batch, m), m
+    return samples.residues(m, batch), m
 
 
 def _two(batch: int) -> tuple[object, ...]:
     m = _sample_modulus()
-    return _sample_array(batch, m, 1), _sample_array(batch, m, 2), m
+    return samples.residues(m, batch, 1), samples.residues(m, batch, 2), m
 
 
 def _with_exponent(batch: int) -> tuple[object, ...]:
     m = _sample_modulus()
-    return _sample_array(batch, m), (1 << 256) - 189, m
+    return samples.residues(m, batch), (1 << 256) - 189, m
 
 
 def _with_secret_exponent(batch: int) -> tuple[object, ...]:
     m = _sample_modulus()
-    return _sample_array(batch, m), (1 << 256) - 189, 256, m
+    return samples.residues(m, batch), (1 << 256) - 189, 256, m
 
 
 def _fixed_base(batch: int) -> tuple[object, ...]:
@@ -84,17 +78,17 @@ def _fixed_base(batch: int) -> tuple[object, ...]:
 
 def _with_rows(batch: int) -> tuple[object, ...]:
     m = _sample_modulus()
-    return _sample_array(batch, m), [np.random.default_rng(4).integers(0, 1 << 32, batch).tolist()], m
+    return samples.residues(m, batch), [np.random.default_rng(4).integers(0, 1 << 32, batch).tolist()], m
 
 
 def _with_groups(batch: int) -> tuple[object, ...]:
     m = _sample_modulus()
-    return _sample_array(batch, m), np.random.default_rng(5).integers(0, 32, batch), 32, m
+    return samples.residues(m, batch), np.random.default_rng(5).integers(0, 32, batch), 32, m
 
 
 def _with_primes(batch: int) -> tuple[object, ...]:
     p, q = Modulus((1 << 1024) - 105), Modulus((1 << 1024) - 179)
-    return _sample_array(batch, p), _sample_array(batch, q), p, q, Modulus(p.value * q.value)
+    return samples.residues(p, batch), samples.residues(q, batch), p, q, Modulus(p.value * q.value)
 
 
 ENTER: Op[[LimbArray, Modulus], LimbArray] = Op("modular.enter", sample=_one)

@@ -15,7 +15,7 @@ Integers = int | Sequence[Any] | npt.NDArray[Any]
 """An int, ints in sequences of any depth, or a numpy array of integers (or of Python ints, dtype object)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)  # holds what is about to be encrypted
 class Plain:
     """Python ints in C order and the shape they came in."""
 

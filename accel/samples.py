@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accel.limbs import LIMB_BITS, LimbArray
-from accel.modular import Modulus
+from accel.modulus import Modulus
 
 
 def residues(m: Modulus, batch: int, seed: int = 1) -> LimbArray:

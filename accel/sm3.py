@@ -126,9 +126,8 @@ def kdf_blocks(secrets: ByteStrings, counts: npt.NDArray[np.int64], *, backend: 
     owners = np.repeat(np.arange(len(secrets)), counts)
     if isinstance(secrets, np.ndarray):
         return digest_many(tails, prefix=secrets[owners], backend=backend)
-    tail_bytes = tails.tobytes()
-    joined = [bytes(secrets[i]) + tail_bytes[4 * k : 4 * k + 4] for k, i in enumerate(owners.tolist())]
-    return digest_many(joined, backend=backend)
+    rows = ByteRows.of(secrets).take(owners).wrapped(np.empty((total, 0), np.uint8), tails)
+    return digest_rows(rows, backend=backend)
 
 
 def _check_derived(length: int) -> None:

@@ -20,6 +20,8 @@ from accel.sm4_backends import BLOCK_BYTES, CBC_DECRYPT, CBC_ENCRYPT, CTR, GCM_S
 
 Data = Buffer | U8
 
+_MAX_GCM_BYTES = (1 << 36) - 32  # SP 800-38D section 5.2.1.1: beyond it the counter would meet the nonce
+
 
 class _Pieces:
     """Cuts a stream into whole blocks; what is left waits for more."""
@@ -57,10 +59,8 @@ class CtrStream(_Pieces):
         sm4.check_key(key)
         sm4.check("counter", counter, BLOCK_BYTES)
         self._key, self._backend = bytes(key), backend
-        self._counter, self._used = (
-            int.from_bytes(counter, "big"),
-            0,
-        )  # bytes used of the block at the counter
+        self._counter = int.from_bytes(counter, "big")
+        self._used = 0  # bytes of the block at the counter
 
     def update(self, data: Data) -> bytes:
         self._check_open()
@@ -146,6 +146,7 @@ class GcmEncryptor(_Pieces):
         sm4.check_key(key)
         sm4.check("nonce", nonce, sm4.GCM_NONCE_BYTES)
         self._gcm = GCM_STREAM.select(backend, batch=1)(key, nonce, flat(aad))
+        self._bytes = 0
 
     def update(self, data: Data) -> bytes:
         return self._seal(self._whole(data))
@@ -155,6 +156,9 @@ class GcmEncryptor(_Pieces):
         return last, self._gcm.tag()
 
     def _seal(self, piece: U8) -> bytes:
+        self._bytes += len(piece)
+        if self._bytes > _MAX_GCM_BYTES:
+            raise BadParameter("one nonce serves at most 2^36 - 32 bytes")
         if len(piece):
             self._gcm.seal(piece, piece)
         return piece.tobytes()
@@ -171,7 +175,8 @@ class GcmDecryptor(_Pieces):
         super().__init__()
         sm4.check_key(key)
         sm4.check("nonce", nonce, sm4.GCM_NONCE_BYTES)
-        self._key, self._nonce, self._aad, self._backend = bytes(key), bytes(nonce), bytes(aad), backend
+        self._key, self._nonce, self._backend = bytes(key), bytes(nonce), backend
+        self._aad = flat(aad).tobytes()
         self._kept = bytearray()
 
     def update(self, data: Data) -> None:

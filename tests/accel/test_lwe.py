@@ -298,6 +298,8 @@ def test_secret_is_uniform_words_of_the_source():
         (np.zeros((2, 3), np.uint8), np.zeros(4, np.uint32)),
         (np.zeros(3, np.uint8), np.zeros(3, np.uint32)),
         (np.zeros((2, 3), np.uint8), np.zeros((3, 1), np.uint32)),
+        ([[0, 0, 0]], np.zeros(3, np.uint32)),
+        (np.zeros((2, 3), np.uint8), [0, 0, 0]),
     ],
 )
 def test_wrong_types_and_shapes_are_refused(database, vector):
@@ -316,6 +318,7 @@ def test_out_of_range_parameters_are_refused():
         lambda: lwe.sample_error(-1),
         lambda: lwe.sample_secret(-1),
         lambda: lwe.matvec(np.zeros((1, 1), np.uint8), np.zeros(1, np.uint32), offset=-1),
+        lambda: lwe.matvec(np.zeros((1, 1), np.uint8), np.zeros(1, np.uint32), offset=0.5),
     ):
         with pytest.raises(BadParameter):
             call()

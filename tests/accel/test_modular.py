@@ -302,6 +302,9 @@ def test_wrong_types_and_shapes_are_refused():
         lambda: modular.multiply(x, empty(m), m),
         lambda: modular.power(x, [1, 2], m),
         lambda: modular.power(x, -1, m),
+        lambda: modular.power(x, 1.5, m),
+        lambda: modular.power(x, [1, 2.5, 3], m),
+        lambda: modular.multi_power(x, [[1, 2.5, 3]], m),
         lambda: modular.power(x, 1 << 70000, m),
         lambda: modular.power_secret(x, 8, 3, m),
         lambda: modular.power_secret(x, -1, 3, m),
@@ -340,8 +343,9 @@ def test_errors_name_the_element():
         assert caught.value.detail["index"] == index
 
 
-def test_a_modulus_does_not_show_its_value():
+def test_numbers_and_their_modulus_do_not_show_their_value():
     m = Modulus((1 << 256) - 189)
     assert repr(m) == "<Modulus of 256 bits>"
+    assert "12345" not in repr(m.array([12345]))
     assert m == Modulus((1 << 256) - 189)
     assert len({m, Modulus((1 << 256) - 189)}) == 1

@@ -155,6 +155,12 @@ def test_batch_derivation_equals_the_single_one(backend, length):
     assert [row.tobytes() for row in sm3.kdf_many(mixed, length, backend=backend)] == expected
 
 
+def test_a_secret_that_is_no_byte_string_is_refused():
+    for secrets in (b"one byte string", [5], ["text"]):
+        with pytest.raises(BadParameter):
+            sm3.kdf_many(secrets, 16)
+
+
 def test_more_than_one_thread_gives_the_same_digests(monkeypatch):
     messages = np.arange(64 * 5000).astype(np.uint8).reshape(5000, 64)
     monkeypatch.setenv("LIUTONG_THREADS", "1")

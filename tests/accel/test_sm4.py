@@ -203,7 +203,6 @@ def test_named_backend_never_falls_back():
 @pytest.mark.parametrize("nonce_bytes", range(7, 14))
 @pytest.mark.parametrize("tag_bytes", [4, 10, 16])
 def test_ccm_equals_its_definition_for_every_shape(nonce_bytes, tag_bytes):
-    """AES-CCM of OpenSSL is the same construction: the blocks that are chained must be laid out alike."""
     from accel.reference.sm4 import ccm_seal
 
     nonce = bytes(range(nonce_bytes))

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accel import features, sm4
+from accel import features, sm4, sm4_streams
 from accel.errors import BadParameter, DecryptionFailed
 from accel.sm4_backends import GCM_STREAM
 from accel.sm4_streams import CbcDecryptor, CbcEncryptor, CtrStream, GcmDecryptor, GcmEncryptor
@@ -68,6 +68,14 @@ def test_cbc_refuses_bad_length_and_padding_at_the_end(sealed):
     assert caught.value.message == "the ciphertext does not decrypt"
 
 
+def test_gcm_stops_before_its_counter_wraps(monkeypatch):
+    monkeypatch.setattr(sm4_streams, "_MAX_GCM_BYTES", 40)
+    stream = GcmEncryptor(KEY, NONCE)
+    stream.update(bytes(40))
+    with pytest.raises(BadParameter):
+        stream.update(bytes(16))
+
+
 def test_finished_stream_refuses_to_go_on():
     sealed = sm4.cbc_encrypt(KEY, IV, b"data")
     decryptor = CbcDecryptor(KEY, IV)
@@ -89,6 +97,7 @@ def test_keys_and_nonces_of_another_length_are_refused():
         lambda: CbcDecryptor(KEY + b"x", IV),
         lambda: GcmEncryptor(KEY, IV),
         lambda: GcmDecryptor(KEY, b""),
+        lambda: GcmDecryptor(KEY, NONCE, 5),
     ):
         with pytest.raises(BadParameter):
             make()
