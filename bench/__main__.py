@@ -58,7 +58,10 @@ def main(name: str, *, quick: bool, as_json: bool) -> None:
             _figure(row.target),
             "" if row.met is None else ("yes" if row.met else "no"),
         )
-    Console().print(table, f"What each figure includes stands in bench/results/{kept.name}")
+    # Wide figures beside wide names: a narrow terminal wraps lines, a file does not.
+    console = Console()
+    console.width = max(console.width, 150)
+    console.print(table, f"What each figure includes stands in bench/results/{kept.name}")
 
 
 def _figure(value: float | None) -> str:

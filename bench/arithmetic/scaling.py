@@ -54,8 +54,8 @@ def ceilings(cores: int) -> Iterator[Row]:
 def _works(quick: bool) -> dict[str, tuple[Callable[[], object], int]]:
     shrink = 16 if quick else 1
     private = paillier.generate(2048)
-    values = [secrets.randbelow(1 << 40) for _ in range(1024 // shrink)]
-    batch = 16384 // shrink
+    values = [secrets.randbelow(1 << 40) for _ in range(4096 // shrink)]
+    batch = 65536 // shrink
     points = curve25519.hash_to_curve([secrets.token_bytes(16) for _ in range(batch)], b"LIUTONG-BENCH")
     scalar = curve25519.random_scalar()
     scalars = np.frombuffer(secrets.token_bytes(32 * batch), dtype=np.uint8).reshape(-1, 32).copy()
