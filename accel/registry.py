@@ -82,9 +82,8 @@ class Op(Generic[P, R]):
         self._backends: dict[str, _Backend[P, R]] = {}
         self._known_answer: Callable[[Callable[P, R]], None] | None = None
         self._checked: set[str] = set()
-        self._available: dict[
-            str, tuple[str, ...]
-        ] = {}  # by CPU level; single calls cannot wait to ask again
+        # By CPU level: single calls cannot wait to ask again.
+        self._available: dict[str, tuple[str, ...]] = {}
 
     def known_answer(self, check: Callable[[Callable[P, R]], None]) -> Callable[[Callable[P, R]], None]:
         """Register the decorated check: it calls the function it is given and raises if the answer is wrong.
@@ -165,18 +164,17 @@ class Op(Generic[P, R]):
     def _automatic(self, names: list[str], batch: int) -> Callable[P, R]:
         if not names:
             raise BackendUnavailable(f"{self.name} has no backend on this machine for a batch of {batch}")
-        first = self._tested(names[0])
         if names[0] != "gpu" or len(names) == 1:
-            return first
-        then = self._tested(names[1])
+            return self._tested(names[0])
 
-        @wraps(first)
+        # The GPU may be full at its known answer already. The processor's kernels are compiled if needed.
+        @wraps(self._backends["gpu"].run)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
-                return first(*args, **kwargs)
+                return self._tested("gpu")(*args, **kwargs)
             except DeviceOutOfMemory as error:
                 _log.warning("%s: a batch of %d moves from gpu to %s: %s", self.name, batch, names[1], error)
-                return then(*args, **kwargs)
+                return self._tested(names[1])(*args, **kwargs)
 
         return run
 

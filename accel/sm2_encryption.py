@@ -19,6 +19,7 @@ from accel.sm2_signature import public_rows
 
 MAX_PLAINTEXT_BYTES = 1 << 24
 _ATTEMPTS = 1000  # a pad of one byte is zero once in 256 times
+_FAILED = "the SM2 ciphertext does not decrypt"
 
 
 def encrypt(public: PublicKey, plaintext: Buffer, *, rng: Rng = system_rng, backend: str = "auto") -> bytes:
@@ -70,9 +71,6 @@ def decrypt(private: PrivateKey, ciphertext: Buffer, *, backend: str = "auto") -
         return decrypt_many(private, [ciphertext], backend=backend)[0]
     except DecryptionFailed:
         raise DecryptionFailed(_FAILED) from None
-
-
-_FAILED = "the SM2 ciphertext does not decrypt"
 
 
 def decrypt_many(private: PrivateKey, ciphertexts: Sequence[Buffer], *, backend: str = "auto") -> list[bytes]:

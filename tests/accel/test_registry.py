@@ -134,6 +134,18 @@ def test_auto_leaves_a_full_gpu_with_a_reason_and_a_named_gpu_does_not(monkeypat
         op.select("gpu", batch=10)(1)
 
 
+def test_auto_leaves_a_gpu_that_is_full_at_its_known_answer(monkeypatch):
+    monkeypatch.setattr(features, "gpu_missing", lambda: None)
+    op = make_op()
+
+    def full(x):
+        raise DeviceOutOfMemory("3 bytes are free")
+
+    op.backend("gpu")(full)
+    op.known_answer(lambda run: selftest.expect(run(7)[1] == 7, "seven"))
+    assert op.select("auto", batch=10)(1) == ("portable", 1)
+
+
 def test_every_backend_answers_the_known_answer_once_before_use():
     op = make_op()
     asked = []
