@@ -60,6 +60,13 @@ def other_variables() -> set[str]:
     """What command line and supervisor read: click's `envvar=…` and `os.environ.get("…")`."""
     found = set()
     for module in sources("compute", "market", "contracts", "accel"):
+        constants = {
+            target.id: statement.value.value
+            for statement in module.body
+            if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant)
+            for target in statement.targets
+            if isinstance(target, ast.Name)
+        }
         for item in ast.walk(module):
             if not isinstance(item, ast.Call):
                 continue
@@ -69,6 +76,8 @@ def other_variables() -> set[str]:
             reads = ast.unparse(item.func) in {"os.environ.get", "os.getenv", "environ.get"}
             if reads and isinstance(item.args[0], ast.Constant):
                 found.add(item.args[0].value)
+            elif reads and isinstance(item.args[0], ast.Name) and item.args[0].id in constants:
+                found.add(constants[item.args[0].id])
     return found
 
 
