@@ -9,6 +9,7 @@ Slicing works on the numbers: ``array[2:5]``, ``array.take(indices)``; they are 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex
@@ -51,13 +52,17 @@ class LimbArray:
 
     @classmethod
     def from_ints(cls, values: Sequence[int], limbs: int) -> LimbArray:
-        """Encode non-negative integers; raises BadParameter with ``index`` for what does not fit."""
+        """Encode non-negative integers; raises BadParameter (``index``) for what is none or does not fit."""
         width = -(-limbs * LIMB_BITS // 8)
         pieces = []
-        for index, value in enumerate(values):
+        for index, given in enumerate(values):
+            try:
+                value = operator.index(given)
+            except TypeError as error:
+                raise BadParameter(f"value {index} is not an integer", index=index) from error
             if value < 0 or value.bit_length() > limbs * LIMB_BITS:
                 raise BadParameter(f"value {index} does not fit {limbs} limbs", index=index)
-            pieces.append(int(value).to_bytes(width, "little"))
+            pieces.append(value.to_bytes(width, "little"))
         return cls._from_little_endian(b"".join(pieces), width, limbs)
 
     @classmethod

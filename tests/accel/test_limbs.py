@@ -33,8 +33,10 @@ def test_what_does_not_fit_is_refused_with_its_index():
     with pytest.raises(BadParameter) as caught:
         LimbArray.from_ints([0, 1 << 104], 2)
     assert caught.value.detail["index"] == 1
-    with pytest.raises(BadParameter):
-        LimbArray.from_ints([-1], 2)
+    for bad in (-1, 1.0, "1", None):
+        with pytest.raises(BadParameter):
+            LimbArray.from_ints([bad], 2)
+    assert LimbArray.from_ints([np.int64(7), np.uint8(8)], 1).to_ints() == [7, 8]
     with pytest.raises(BadParameter) as caught:
         LimbArray.from_bytes(bytes(20) + b"\x01" + bytes(19), 20, 2)
     assert caught.value.detail["index"] == 1
