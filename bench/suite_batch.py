@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from accel import bench as costs
-from accel.bench import Cost
+from accel.bench import Cost, Effort
 from accel.registry import operations
 from bench import plots
 from bench.measure import Row
 
-_INCLUDES = "whole call on all cores, sample arguments; sizes end where a batch would take over 5 s"
+_EFFORT = Effort(cell_seconds=0.1, patience_seconds=2.0)
+_INCLUDES = "whole call on all cores, sample arguments; sizes end where a batch would take over 2 s"
 
 
 def run(quick: bool) -> Iterator[Row]:
@@ -19,7 +20,7 @@ def run(quick: bool) -> Iterator[Row]:
     sizes = costs.DECADES[:3] if quick else costs.DECADES
     for op in operations():
         backends = [name for name in op.available() if name != "reference"]
-        for cost in costs.sweep(op, backends, sizes):
+        for cost in costs.sweep(op, backends, sizes, _EFFORT):
             each = 1e6 * cost.seconds / cost.batch
             yield Row(f"{cost.operation} on {cost.backend}", cost.batch, each, "µs", _INCLUDES)
 
