@@ -40,19 +40,16 @@ def macros(defines: Mapping[str, int]) -> tuple[str, ...]:
     return tuple(f"-D{name}={value}" for name, value in sorted(defines.items()))
 
 
-def module(name: str, **defines: int) -> Any:
-    """The CuPy module of a kernel file under these macros: compiled once, kept on disk by CuPy."""
+def kernel(file: str, name: str, **defines: int) -> Any:
+    """One kernel, as `launch.launch` takes it. A file is compiled once for these macros and kept on disk."""
     with _building:
-        return _module(name, tuple(sorted(defines.items())))
+        return _kernel(file, name, tuple(sorted(defines.items())))
 
 
 @cache
-def _module(name: str, defines: tuple[tuple[str, int], ...]) -> Any:
+def _kernel(file: str, name: str, defines: tuple[tuple[str, int], ...]) -> Any:
     import cupy
 
-    return cupy.RawModule(code=source(name), options=OPTIONS + macros(dict(defines)), backend="nvrtc")
-
-
-def kernel(file: str, name: str, **defines: int) -> Any:
-    """One kernel, as `launch.launch` takes it."""
-    return module(file, **defines).get_function(name)
+    # CuPy compiles when asked for a kernel and remembers by source and options: a file's kernels share that.
+    options = OPTIONS + macros(dict(defines))
+    return cupy.RawModule(code=source(file), options=options, backend="nvrtc").get_function(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any
 
 from accel import features
@@ -21,8 +21,13 @@ def require() -> Any:
 
 def properties() -> dict[str, Any]:
     """What the CUDA runtime says of the current device."""
-    cupy = require()
-    found: dict[str, Any] = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+    return _properties(require().cuda.Device().id)
+
+
+@cache
+def _properties(number: int) -> dict[str, Any]:
+    """Asked once: it takes the driver about a millisecond, and launchers ask for every kernel."""
+    found: dict[str, Any] = require().cuda.runtime.getDeviceProperties(number)
     return found
 
 
@@ -51,9 +56,3 @@ def free_bytes() -> int:
     cupy = require()
     free, _ = cupy.cuda.runtime.memGetInfo()
     return int(free) + int(cupy.get_default_memory_pool().free_bytes())
-
-
-def stream() -> AbstractContextManager[Any]:
-    """A stream of its own, to be entered: what is launched inside runs beside other streams."""
-    created: AbstractContextManager[Any] = require().cuda.Stream(non_blocking=True)
-    return created

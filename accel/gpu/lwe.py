@@ -188,24 +188,13 @@ def _product(
                 data = database.data[first:last]
             else:
                 data = resident(database[first:last]).data
-            # Rows not yet summed hold zeros; every warp adds what it has.
-            output = memory.empty((last - first, width), np.uint32)
-            memory.clear(output)
-            digits.add(data, output)
-            output -= correction
-            return _delivery(output, result[first:last])
+            with memory.secrets_in() as secret:
+                output = secret(memory.empty((last - first, width), np.uint32))
+                memory.clear(output)  # every warp adds what it has
+                digits.add(data, output)
+                output -= correction
+                return memory.download(output, result[first:last], secret=True)
 
         held = 0 if isinstance(database, DeviceDatabase) else pitch
         memory.in_pieces(rows, held + 4 * width, piece)
     return result
-
-
-def _delivery(output: Any, into: U32) -> memory.Finish:
-    """Brings the output to the host and clears it on the device."""
-    deliver = memory.download(output, into, secret=True)
-
-    def finish() -> None:
-        deliver()
-        memory.clear(output)
-
-    return finish

@@ -1,12 +1,15 @@
 """Moving batches through a GPU whose memory may be smaller than they are, and leaving no secret in it.
 
 Memory comes from CuPy's default pool, so that everything in the process that uses the GPU shares it. A freed
-block is not cleared by anyone: whoever put a secret into a buffer clears it with `secrets_in`.
+block is not cleared by anyone: whoever put a secret into a buffer clears it with `secrets_in`. What a kernel
+spills to local memory is out of reach: it stays until another kernel overwrites it.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +27,16 @@ LARGE = 1 << 30  # a job that took more than this gives its blocks back to the d
 _log = logging.getLogger(__name__)
 
 Finish = Callable[[], None]
+
+
+class _Own(threading.local):
+    """Of one thread: streams by the number of their device."""
+
+    def __init__(self) -> None:
+        self.streams: dict[int, list[Any]] = {}
+
+
+_own = _Own()
 
 
 def piece_size(count: int, bytes_each: int, free: int, *, multiple: int = 32) -> int:
@@ -49,7 +62,7 @@ def halving(
 ) -> None:
     """Call ``start(first, last)`` for consecutive pieces that cover ``0 … count``, and each result later.
 
-    ``start`` enqueues a piece and returns what finishes it; a few are in flight. When either raises
+    ``start`` enqueues a piece and returns what finishes it; a few are in flight. Where it raises
     ``exhausted``, everything in flight is finished, ``recover`` called and the piece tried again at half the
     size. Raises DeviceOutOfMemory when ``multiple`` elements do not fit either.
     """
@@ -84,12 +97,12 @@ def in_pieces(
 
     ``bytes_each`` is device memory per element, scratch included; ``fixed`` what is needed however few there
     are. Each piece in flight has a stream of its own. Raises DeviceOutOfMemory if even ``multiple`` elements
-    do not fit.
+    do not fit; one from ``start`` is a piece that did not fit, like CuPy's own.
     """
     cupy = device.require()
     pool = cupy.get_default_memory_pool()
     size = piece_size(count, bytes_each, device.free_bytes() - fixed, multiple=multiple)
-    streams = [cupy.cuda.Stream(non_blocking=True) for _ in range(PIECES_IN_FLIGHT)]
+    streams = _streams()
     turn = 0
     # What earlier work left on the caller's stream (tables, operands) must be there first.
     cupy.cuda.get_current_stream().synchronize()
@@ -113,7 +126,7 @@ def in_pieces(
             count,
             size,
             on_its_stream,
-            cupy.cuda.memory.OutOfMemoryError,
+            (cupy.cuda.memory.OutOfMemoryError, DeviceOutOfMemory),
             multiple=multiple,
             recover=pool.free_all_blocks,
         )
@@ -122,6 +135,20 @@ def in_pieces(
             stream.synchronize()
         if size * bytes_each > LARGE:
             pool.free_all_blocks()
+
+
+def _streams() -> list[Any]:
+    """This thread's streams on the current device.
+
+    They are kept because CuPy's pool keeps what was freed on a stream for that stream: new ones would find
+    nothing and allocate again, which waits for the whole device.
+    """
+    cupy = device.require()
+    number = cupy.cuda.Device().id
+    if number not in _own.streams:
+        made = [cupy.cuda.Stream(non_blocking=True) for _ in range(PIECES_IN_FLIGHT)]
+        _own.streams[number] = made
+    return _own.streams[number]
 
 
 @contextmanager
@@ -174,9 +201,7 @@ def upload(array: npt.NDArray[Any], *, secret: bool = False) -> Any:
     A secret's pinned copy is cleared before this returns; the device array is the caller's to clear.
     """
     cupy = device.require()
-    import cupyx
-
-    staged = cupyx.empty_pinned(array.shape, array.dtype)
+    staged = _pinned(array.shape, array.dtype)
     staged[...] = array
     copied = cupy.empty(array.shape, array.dtype)
     copied.set(staged)
@@ -189,11 +214,8 @@ def upload(array: npt.NDArray[Any], *, secret: bool = False) -> Any:
 
 def download(array: Any, into: npt.NDArray[Any], *, secret: bool = False) -> Finish:
     """Enqueue the copy of a device array to the host; the result of this call waits and delivers it."""
-    cupy = device.require()
-    import cupyx
-
-    staged = cupyx.empty_pinned(array.shape, array.dtype)
-    stream = cupy.cuda.get_current_stream()
+    staged = _pinned(array.shape, array.dtype)
+    stream = device.require().cuda.get_current_stream()
     array.get(stream=stream, out=staged, blocking=False)
 
     def deliver() -> None:
@@ -203,3 +225,16 @@ def download(array: Any, into: npt.NDArray[Any], *, secret: bool = False) -> Fin
             staged.fill(0)
 
     return deliver
+
+
+def _pinned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Page-locked host memory of unknown content.
+
+    CuPy's pool hands a block out again for its very size only. So sizes are powers of two: otherwise every
+    new batch size would lock more memory for good.
+    """
+    import cupyx
+
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    block: npt.NDArray[np.uint8] = cupyx.empty_pinned(1 << max(size - 1, 0).bit_length(), np.uint8)
+    return block[:size].view(dtype).reshape(shape)

@@ -275,37 +275,34 @@ def _gathered(
 
 def _reduced(field: Field, tiles: Any, sizes: npt.NDArray[np.intp], keep: Keep) -> Any:
     """The product of each run of ``sizes`` neighbours."""
-    one = field.shape.tiles(field.m.array([field.m.one]).limbs, keep)
     while int(sizes.max()) > 1:
         starts = np.cumsum(sizes) - sizes
         halves = (sizes + 1) // 2
         within = np.arange(int(halves.sum())) - np.repeat(np.cumsum(halves) - halves, halves)
         left = np.repeat(starts, halves) + 2 * within
         paired = 2 * within + 1 < np.repeat(sizes, halves)
-        tiles = _pairs(field, tiles, left, paired, one, keep)
+        tiles = _pairs(field, tiles, left, paired, keep)
         sizes = halves
     return tiles
 
 
 def _pairs(
-    field: Field, tiles: Any, left: npt.NDArray[np.intp], paired: npt.NDArray[np.bool_], one: Any, keep: Keep
+    field: Field, tiles: Any, left: npt.NDArray[np.intp], paired: npt.NDArray[np.bool_], keep: Keep
 ) -> Any:
     """left (left + 1) where there is a pair, left alone where not."""
     output = field.shape.empty(len(left), keep)
-    pairs, singles = left[paired], left[~paired]
-    for chosen, at in ((np.flatnonzero(paired), pairs), (np.flatnonzero(~paired), singles)):
-        if not len(at):
+    for is_pair in (True, False):
+        to = np.flatnonzero(paired == is_pair)
+        if not len(to):
             continue
-        is_pair = at is pairs
-        a_at = memory.upload(at.astype(np.uint32))
-        b_at = memory.upload((at + 1).astype(np.uint32))
+        from_at: Any = memory.upload(left[to].astype(np.uint32))
         part = tiles
         if is_pair:
-            part = field.product(tiles, tiles, len(at), keep, a_at=a_at, b_at=b_at)
-        to = memory.upload(chosen.astype(np.uint32))
-        kernel = field.shape.kernel("move")
-        source_at = np.uint64(0) if is_pair else a_at
-        launch(kernel, len(at), part, source_at, output, to, np.uint64(len(at)))
+            after = memory.upload((left[to] + 1).astype(np.uint32))
+            part = field.product(tiles, tiles, len(to), keep, a_at=from_at, b_at=after)
+            from_at = np.uint64(0)  # a null pointer: in order
+        to_at = memory.upload(to.astype(np.uint32))
+        launch(field.shape.kernel("move"), len(to), part, from_at, output, to_at, np.uint64(len(to)))
     return output
 
 

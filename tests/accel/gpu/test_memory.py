@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from accel.errors import DeviceOutOfMemory
-from accel.gpu import memory
+from accel.gpu import device, memory
 from accel.gpu.field import Shape, best_window, digits_of
 
 
@@ -73,6 +77,56 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
 
     with pytest.raises(ValueError):
         memory.halving(10, 5, start, Full)
+
+
+class Stream(nullcontext[None]):
+    """A stream on which nothing ever runs."""
+
+    made = 0
+
+    def __init__(self, non_blocking: bool = False) -> None:
+        super().__init__()
+        Stream.made += non_blocking
+
+    def synchronize(self) -> None:
+        pass
+
+
+@pytest.fixture
+def cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """As much of CuPy as cutting a batch takes."""
+    cuda = SimpleNamespace(
+        Stream=Stream,
+        get_current_stream=Stream,
+        Device=lambda: SimpleNamespace(id=0),
+        memory=SimpleNamespace(OutOfMemoryError=Full),
+    )
+    pool = SimpleNamespace(free_all_blocks=lambda: None)
+    made = SimpleNamespace(cuda=cuda, get_default_memory_pool=lambda: pool)
+    monkeypatch.setattr(device, "require", lambda: made)
+    monkeypatch.setattr(device, "free_bytes", lambda: 1 << 20)
+    monkeypatch.setattr(memory, "_own", memory._Own())
+    monkeypatch.setattr(Stream, "made", 0)
+    return made
+
+
+@pytest.mark.parametrize("error", [Full, DeviceOutOfMemory])
+def test_a_launcher_that_finds_the_device_full_gets_smaller_pieces(cupy: Any, error: type[Exception]) -> None:
+    pieces: list[tuple[int, int]] = []
+
+    def start(first: int, last: int) -> memory.Finish:
+        if last - first > 64:
+            raise error("full")
+        return lambda: pieces.append((first, last))
+
+    memory.in_pieces(200, 1, start)
+    assert pieces == [(0, 32), (32, 64), (64, 96), (96, 128), (128, 160), (160, 192), (192, 200)]
+
+
+def test_batches_share_the_streams_of_their_thread(cupy: Any) -> None:
+    for _ in range(3):
+        memory.in_pieces(200, 1, lambda first, last: lambda: None)
+    assert Stream.made == memory.PIECES_IN_FLIGHT
 
 
 def test_secrets_are_cleared_when_the_block_fails() -> None:
