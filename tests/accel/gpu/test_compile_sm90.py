@@ -12,3 +12,10 @@ def test_a_wide_multiply_add_counts_once() -> None:
     assert usage["chain"].wide == 2 + 1
     assert usage["reverse_blocks"].shared == 512
     assert all(u.spilled == 0 for u in usage.values())
+
+
+def test_kernels_between_moduli_and_of_the_peak_do_not_spill() -> None:
+    for source, defines in (("wide.cuh", {"BLOCK_LIMBS": 32, "BLOCKS": 2}), ("peak.cuh", {})):
+        usage = sm90.usage(source, **defines)
+        assert all(u.spilled == 0 for u in usage.values()), source
+    assert sm90.usage("peak.cuh")["carry_peak"].registers <= 128
