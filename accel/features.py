@@ -30,6 +30,7 @@ _NEEDS = {
     "avx2": ("avx2",),
     "ifma": ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512ifma"),
 }
+_LEAST_CAPABILITY = 80  # Ampere: products of bytes on the tensor cores, 16 by 8 by 32
 _forced: ContextVar[str | None] = ContextVar("forced CPU level", default=None)
 
 
@@ -86,6 +87,9 @@ def gpu_missing() -> str | None:
             return "there is no CUDA device"
     except cupy.cuda.runtime.CUDARuntimeError as error:
         return f"the CUDA runtime answered: {error}"
+    capability = cupy.cuda.Device().compute_capability
+    if int(capability) < _LEAST_CAPABILITY:
+        return f"the GPU has compute capability {capability}, and the kernels need {_LEAST_CAPABILITY}"
     return None
 
 
