@@ -8,11 +8,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-if __name__ == "__main__" and sys.argv[1:2] == ["gpu"]:
+if __name__ == "__main__" and "gpu" in sys.argv[1:]:
     # Runs on lent machines that have numpy and CuPy and none of the imports below.
     from bench import suite_gpu
 
-    sys.exit(suite_gpu.main(sys.argv[2:]))
+    sys.exit(suite_gpu.main([argument for argument in sys.argv[1:] if argument != "gpu"]))
 
 import click
 from rich.console import Console

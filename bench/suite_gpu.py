@@ -1,8 +1,9 @@
 """Every GPU kernel, checked against plain Python integers, then timed and held against the device's peak.
 
 One command for a machine that has a GPU, numpy and CuPy, and nothing else of ours:
-``python -m bench gpu [--quick]``.
-Results go to ``bench/results`` and, where ``OUT`` names a folder, there too.
+``python -m bench gpu [--quick] [FAMILY ...]``. Results go to ``bench/results`` and, where ``OUT`` names a
+folder, there too, after every family anew: a run that is cut short leaves what it had. A kernel that reads
+where there is no memory takes the CUDA context with it, and every family after it fails: run those by name.
 """
 
 from __future__ import annotations
@@ -25,22 +26,8 @@ from bench.gpu.entry import Ceilings, Entry
 from bench.measure import Row
 
 
-def run(quick: bool) -> Iterator[Row]:
-    """Rows of every family whose check passed; raises the first failure after all have run."""
-    top = ceilings()
-    yield from _of_the_device(top)
-    failed: list[str] = []
-    for entry in families():
-        if (fault := _fault(entry)) is not None:
-            failed.append(f"{entry.name}: {fault}")
-            continue
-        yield from entry.time(device_seconds, top, quick)
-    if failed:
-        raise RuntimeError("; ".join(failed))
-
-
 def main(arguments: list[str]) -> int:
-    """What `python -m bench gpu` runs: prints as it goes and keeps what it has, whatever fails."""
+    """What `python -m bench gpu` runs: prints and keeps as it goes. 1 if a kernel is wrong or fails."""
     quick = "--quick" in arguments
     only = [a for a in arguments if a in FAMILIES]
     unknown = [a for a in arguments if a not in FAMILIES and a != "--quick"]
@@ -68,7 +55,8 @@ def main(arguments: list[str]) -> int:
         if fault is not None:
             faults[entry.name] = fault
         print(f"{entry.name}: {time.perf_counter() - began:.1f} s", flush=True)
-    _keep(rows, faults, described, quick=quick, seconds=time.perf_counter() - started)
+        name = _keep(rows, faults, described, only, quick=quick, seconds=time.perf_counter() - started)
+    print(f"kept as {name}")
     return 1 if faults else 0
 
 
@@ -105,8 +93,14 @@ def _show(row: Row, rows: list[Row]) -> None:
 
 
 def _keep(
-    rows: list[Row], faults: dict[str, str], described: dict[str, object], *, quick: bool, seconds: float
-) -> None:
+    rows: list[Row],
+    faults: dict[str, str],
+    described: dict[str, object],
+    only: list[str],
+    *,
+    quick: bool,
+    seconds: float,
+) -> str:
     date = time.strftime("%Y-%m-%d", time.gmtime())
     slug = "".join(c if c.isalnum() else "-" for c in str(described["gpu"]).lower()).strip("-")
     document = {
@@ -119,9 +113,9 @@ def _keep(
         "rows": [asdict(row) for row in rows],
     }
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-    name = f"gpu-{date}-{slug}{'-quick' if quick else ''}.json"
+    name = "-".join(["gpu", date, slug, *only, *(["quick"] if quick else [])]) + ".json"
     folders = [measure.RESULTS, *([Path(os.environ["OUT"])] if os.environ.get("OUT") else [])]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
-    print(f"kept as {name}")
+    return name

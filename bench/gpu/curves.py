@@ -16,7 +16,7 @@ from accel.reference import curve25519 as reference25519
 from accel.reference import sm2, sswu
 from accel.reference import weierstrass as reference
 from accel.reference.weierstrass import SECP256K1, SM2, Curve, Rows, rows_of_ints
-from bench.gpu.entry import Ceilings, Clock, Entry, row
+from bench.gpu.entry import Ceilings, Clock, Entry, equal, kept, row
 from bench.measure import Row
 
 BATCH = 1 << 22
@@ -33,13 +33,6 @@ def scalars(curve: Curve, count: int, seed: int) -> Rows:
     rng, n = random.Random(seed), curve.n
     special = [1, 2, 3, n - 1, n - 2, n - 6, n // 2, 30 * 2**252 - n]
     return rows_of_ints([*special, *(rng.randrange(1, n) for _ in range(count))][:count])
-
-
-def equal(what: str, got: Any, expected: Any) -> None:
-    """Raise if two arrays differ anywhere."""
-    got, expected = np.asarray(got), np.asarray(expected)
-    if got.shape != expected.shape or (got != expected).any():
-        raise ArithmeticError(f"{what} differs from the reference")
 
 
 def check25519(count: int = 200) -> None:
@@ -176,9 +169,6 @@ def time_weierstrass(clock: Clock, ceilings: Ceilings, quick: bool) -> Iterator[
     rows = _random_rows(count)
     inverse = memory.upload(scalars(SM2, 9, 6)[8:])
     key = memory.upload(reference.multiply_base(SM2, scalars(SM2, 9, 3)[8:])), np.uint64(0)
-
-    def kept(made: Any) -> Any:
-        return made
 
     signatures, _ = weierstrass.sign(inverse, rows, rows, kept)
     works: list[tuple[str, Callable[[], object], float, float | None]] = [

@@ -9,7 +9,7 @@ import numpy as np
 
 from accel.gpu import device
 from accel.gpu import lwe as on_gpu
-from bench.gpu.entry import Ceilings, Clock, Entry, row
+from bench.gpu.entry import Ceilings, Clock, Entry, equal, row
 from bench.measure import Row
 
 SHAPES = ((1, 1, 2), (33, 100, 17), (1000, 1025, 9), (5000, 257, 40))
@@ -33,9 +33,10 @@ def check(shapes: Sequence[tuple[int, int, int]] = SHAPES) -> None:
             matrix.reshape(-1)[::3] = source.choice(np.array(EDGES, np.uint32), -(-matrix.size // 3))
             centred = database.astype(np.uint64) - np.uint64(128)
             expected = (centred @ matrix.astype(np.uint64)).astype(np.uint32)
+            name = f"{rows} x {columns} of {dtype.__name__}"
             for given in (database, on_gpu.resident(database)):
-                _equal(on_gpu.matmul(given, matrix, 128), expected)
-                _equal(on_gpu.matvec(given, matrix[:, 0], 128), expected[:, 0])
+                equal(f"{name} times a matrix", on_gpu.matmul(given, matrix, 128), expected)
+                equal(f"{name} times a vector", on_gpu.matvec(given, matrix[:, 0], 128), expected[:, 0])
 
 
 def time(clock: Clock, ceilings: Ceilings, quick: bool) -> Iterator[Row]:
@@ -87,11 +88,6 @@ def _filled(size: int) -> Any:
     words *= cupy.uint32(2654435761)
     words ^= words >> cupy.uint32(15)
     return words.view(cupy.uint8)
-
-
-def _equal(got: np.ndarray, expected: np.ndarray) -> None:
-    if got.shape != expected.shape or not (got == expected).all():
-        raise ArithmeticError(f"{np.count_nonzero(got != expected)} of {expected.size} entries differ")
 
 
 ENTRIES = (Entry("lwe", check, time),)

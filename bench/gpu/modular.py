@@ -15,7 +15,7 @@ from accel.limbs import LimbArray
 from accel.modular_backends import FixedBasePlan
 from accel.modulus import Modulus
 from accel.reference import modular as reference
-from bench.gpu.entry import Ceilings, Clock, Entry, row
+from bench.gpu.entry import Ceilings, Clock, Entry, kept, row
 from bench.measure import Row
 
 SIZES = (256, 1024, 2048, 3072, 4096, 6144)
@@ -118,7 +118,7 @@ def _products(bits: int, count: int, clock: Clock, ceilings: Ceilings) -> Iterat
     with memory.secrets_in() as keep:
         field = Field(modulus(bits), keep)
         a, b = filled(field, count), filled(field, count)
-        seconds = clock(lambda: field.multiply(a, b, count, lambda made: made))
+        seconds = clock(lambda: field.multiply(a, b, count, kept))
         limit, allowed = ceiling(field.shape.words, ceilings)
         yield row(
             f"montmul-{bits}",
@@ -139,7 +139,7 @@ def _powers(bits: int, count: int, clock: Clock, ceilings: Ceilings) -> Iterator
         window = best_window(_EXPONENT_BITS)
         digits = -(-_EXPONENT_BITS // window)
         rows = memory.upload(np.full((digits, 1), (1 << window) - 1, np.uint8))
-        seconds = clock(lambda: field.power(a, rows, window, count, lambda made: made, each=False))
+        seconds = clock(lambda: field.power(a, rows, window, count, kept, each=False))
         products = (1 << window) - 2 + (digits - 1) * (window + 1)
         yield row(
             f"power-{bits}, {_EXPONENT_BITS}-bit exponent",

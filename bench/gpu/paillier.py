@@ -16,7 +16,7 @@ from accel.gpu.modular import FIXED_BASE_WINDOW
 from accel.gpu.wide import Garner
 from accel.modulus import Modulus
 from accel.reference import paillier as reference
-from bench.gpu.entry import Ceilings, Clock, Entry, row
+from bench.gpu.entry import Ceilings, Clock, Entry, kept, row
 from bench.gpu.modular import batch, filled, products_cost
 from bench.measure import Row
 
@@ -88,10 +88,7 @@ def _encryption(bits: int, count: int, clock: Clock, ceilings: Ceilings, target:
         residues = filled(key.field.numbers, count)
 
         def work() -> None:
-            def made(buffer: object) -> object:
-                return buffer
-
-            key.randomized(key.encode(residues, count, made), digits, count, made)
+            key.randomized(key.encode(residues, count, kept), digits, count, kept)
 
         allowed = ceilings.wide_per_s / pair_cost(key.field.shape.modulus_words) / windows
         return row(
@@ -117,11 +114,8 @@ def _decryption(bits: int, count: int, clock: Clock, ceilings: Ceilings, target:
         ciphertexts = filled(whole, count)
 
         def work() -> None:
-            def made(buffer: object) -> object:
-                return buffer
-
-            m_p, m_q = (half.residues(ciphertexts, count, made) for half in halves)
-            garner.combine(m_p, m_q, count, made)
+            m_p, m_q = (half.residues(ciphertexts, count, kept) for half in halves)
+            garner.combine(m_p, m_q, count, kept)
 
         window = best_window(bits // 2)
         digits = -(-(bits // 2) // window)
@@ -145,7 +139,7 @@ def _addition(bits: int, count: int, clock: Clock, ceilings: Ceilings, target: f
     with memory.secrets_in() as keep:
         field = Field(Modulus(n * n), keep)
         a, b = filled(field, count), filled(field, count)
-        seconds = clock(lambda: field.product(a, b, count, lambda made: made))
+        seconds = clock(lambda: field.product(a, b, count, kept))
         return row(
             f"Paillier-{bits} add",
             count,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
@@ -14,8 +15,10 @@ import numpy as np
 import pytest
 
 from accel.gpu import device, memory
+from bench import measure, suite_gpu
 from bench.gpu import FAMILIES, families, modular, paillier
-from bench.gpu.entry import Ceilings
+from bench.gpu.entry import Ceilings, Entry, row
+from bench.measure import Row
 from tests.accel.gpu import host
 from tests.accel.gpu.conftest import HostDevice
 
@@ -55,26 +58,56 @@ def test_peak_kernels_depend_on_every_multiply_add(kernel: str) -> None:
     assert (found[0] != found[1]).any()
 
 
-def test_suite_needs_none_of_our_packages_and_says_that_there_is_no_gpu(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-m", "bench", "--quick", "gpu"],
+        ["-c", "import sys, bench.suite_gpu as s, bench.gpu as g; g.families(); sys.exit(s.main([]))"],
+    ],
+)
+def test_suite_needs_none_of_our_packages_and_says_that_there_is_no_gpu(
+    tmp_path: Path, command: list[str]
+) -> None:
     # A folder of modules that cannot be imported stands before the installed ones.
     for name in WITHOUT:
         (tmp_path / f"{name}.py").write_text("raise ImportError('not here')\n")
     done = subprocess.run(
-        [sys.executable, "-c", "import bench.suite_gpu as s, bench.gpu as g; g.families(); s.main([])"],
+        [sys.executable, *command],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     assert "cupy is not installed" in done.stderr
 
 
 def test_unknown_family_is_refused() -> None:
-    from bench import suite_gpu
-
     assert suite_gpu.main(["nonsense"]) == 2
+
+
+def test_a_wrong_family_fails_the_run_and_keeps_the_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def wrong() -> None:
+        raise ArithmeticError("1 of 3 differ")
+
+    def times(clock: object, ceilings: Ceilings, quick: bool) -> Iterator[Row]:
+        yield row("product", 3, 1.0, "op/s", "", ceiling="copy", allowed=6.0)
+
+    entries = [Entry("right", lambda: None, times), Entry("wrong", wrong, times)]
+    monkeypatch.setattr(device, "describe", lambda: {"gpu": "NVIDIA H200"})
+    monkeypatch.setattr(suite_gpu, "ceilings", lambda: Ceilings(1.0, 1.0, 1.0))
+    monkeypatch.setattr(suite_gpu, "families", lambda only: entries)
+    monkeypatch.setattr(measure, "RESULTS", tmp_path / "results")
+    monkeypatch.setenv("OUT", str(tmp_path / "out"))
+    assert suite_gpu.main(["lwe", "--quick"]) == 1
+    for folder in ("results", "out"):
+        (kept,) = (tmp_path / folder).glob("gpu-*-nvidia-h200-lwe-quick.json")
+        document = json.loads(kept.read_text())
+        assert document["faults"] == {"wrong": "ArithmeticError: 1 of 3 differ"}
+        assert [r["name"] for r in document["rows"]][3:] == ["product"]
 
 
 @pytest.mark.parametrize("family", [modular, paillier])
