@@ -1,4 +1,4 @@
-"""Paillier on the vector kernels: encryption and decryption in pairs (`pairs_vector`).
+"""Paillier on the vector kernels: encryption, decryption and plain factors in pairs (`pairs_vector`).
 
 Ciphertexts come and go in Montgomery form modulo n^2, as `accel.paillier_backends` documents.
 """
@@ -10,19 +10,18 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import gmpy2
-import numpy as np
 
 from accel import modular
 from accel.additive import ByteRows
-from accel.cpu.lane_memory import widened
-from accel.cpu.pairs_vector import PairModulus, PairTable
+from accel.cpu.pairs_vector import PairModulus, PairTable, VectorPairs
 from accel.cpu.pairs_vector import avx2 as _avx2
 from accel.cpu.pairs_vector import ifma as _ifma
-from accel.limbs import LIMB_BITS, LIMB_MASK, LimbArray
+from accel.limbs import LIMB_BITS, LimbArray
 from accel.modulus import MIN_BITS, Modulus
 from accel.reference import paillier as reference
 
 _PATHS = {"avx2": _avx2, "ifma": _ifma}
+_LONG_BITS = 10  # shorter exponents save less than it costs to enter and to leave pairs
 _CACHED_KEYS = 4  # tables take 12 MB a key at 2048 bits and 27 MB at 3072; rerandomizing doubles that
 
 
@@ -68,6 +67,23 @@ def logarithms(
     ]
 
 
+class _Forms:
+    """Between pairs and the Montgomery form modulo n^2."""
+
+    def __init__(self, pairs: PairModulus, square: Modulus) -> None:
+        self.pairs = pairs
+        # What takes x R to Montgomery form modulo n^2.
+        one = gmpy2.invert(pairs.radix, square.value) * square.radix_squared
+        self._one = square.array([int(one % square.value)])
+        # What takes a + b R in Montgomery form modulo n^2 to a pair: the products with a and with b.
+        scale = pairs.radix**2 * square.radix_inverse
+        self.scales = pairs.halves(scale), pairs.halves(scale * pairs.radix)
+
+    def entered(self, values: LimbArray, square: Modulus, path: VectorPairs) -> LimbArray:
+        """x R, below 4 n^2 + n and so below R of n^2, into Montgomery form modulo n^2."""
+        return path.vector.multiply(LimbArray(values.limbs[: square.limbs]), self._one, square)
+
+
 class _Bases:
     """The table of one key on one path, longer once somebody rerandomizes."""
 
@@ -75,22 +91,17 @@ class _Bases:
         self._path = _PATHS[backend]
         self._pairs = PairModulus(n)
         self._square = Modulus(n * n)
+        self._forms = _Forms(self._pairs, self._square)
         base = gmpy2.powmod(reference.base(n), n, self._square.value)
         self._table = PairTable(int(base), self._pairs, self._path)
         self._lock = threading.Lock()
-        # What takes x R to Montgomery form modulo n^2, and x n R likewise.
-        one = int(gmpy2.invert(self._pairs.radix, self._square.value)) * self._square.radix_squared
-        self._low = self._square.array([one % self._square.value])
-        self._high = self._square.array([one * n % self._square.value])
 
     def encrypt(self, residues: Sequence[int], exponents: ByteRows) -> LimbArray:
         with self._lock:
             self._table.extend(-(-8 * exponents.shape[1] // self._path.window_bits))
-        path, square = self._path.vector, self._square
         plain = self._pairs.m.array(list(residues))
-        low, high = self._path.fixed_base(self._table, exponents, plain, self._pairs)
-        low = path.multiply(widened(low, square), self._low, square)
-        return _sum(low, path.multiply(widened(high, square), self._high, square), square)
+        found = self._path.fixed_base(self._table, exponents, plain, self._pairs)
+        return self._forms.entered(found, self._square, self._path)
 
 
 _bases = lru_cache(maxsize=_CACHED_KEYS)(_Bases)
@@ -102,16 +113,18 @@ def rerandomize(n: int, ciphertexts: LimbArray, exponents: ByteRows, *, backend:
     return modular.multiply(ciphertexts, zeros, Modulus(n * n), backend=backend)
 
 
-def _sum(a: LimbArray, b: LimbArray, m: Modulus) -> LimbArray:
-    """a + b modulo m, for a and b below m."""
-    total, reduced = np.empty_like(a.limbs), np.empty_like(a.limbs)
-    carry = np.zeros(len(a), dtype=np.int64)
-    borrow = np.zeros(len(a), dtype=np.int64)
-    for j, limb in enumerate(m.limb_values.tolist()):
-        carry += (a.limbs[j] + b.limbs[j]).view(np.int64)
-        total[j] = carry & LIMB_MASK
-        borrow += (carry & LIMB_MASK) - limb
-        reduced[j] = borrow & LIMB_MASK
-        carry >>= LIMB_BITS
-        borrow >>= LIMB_BITS
-    return LimbArray(np.where(borrow < 0, total, reduced))
+def power(elements: LimbArray, exponents: int | Sequence[int], m: Modulus, *, backend: str) -> LimbArray:
+    """`modular.power` of elements that are below m: in pairs if m is a square and exponents are long."""
+    some = [exponents] if isinstance(exponents, int) else exponents
+    bits = max((e.bit_length() for e in some), default=0)
+    suits = _LONG_BITS <= bits <= m.bits and elements.limb_count == m.limbs
+    forms = m.prepared("pairs", lambda: _forms_of(m)) if suits else None
+    if forms is None:
+        return modular.power(elements, exponents, m, backend=backend)
+    path = _PATHS[backend]
+    return forms.entered(path.power(elements, forms.scales, exponents, forms.pairs), m, path)
+
+
+def _forms_of(m: Modulus) -> _Forms | None:
+    n, rest = gmpy2.isqrt_rem(m.value)
+    return None if rest or not fits(int(n)) else _Forms(PairModulus(int(n)), m)

@@ -107,6 +107,38 @@ def lifted(module: Any, name: str, machine: Any) -> Any:
     return e.function
 
 
+def joined(module: Any, name: str, machine: Any) -> Any:
+    """Define ``name(r, a, b, n, limbs)``: r, which has twice the limbs, is a + b n; it is not a or b."""
+    e = _Joined(module, name, machine)
+
+    def lower(width: int, c: Value) -> Sums:
+        sums = e.lower_product(width, c, e.b, e.n)
+        sums[0] = [e.builder.add(x, e.load(e.a, c, t)) for t, x in enumerate(sums[0])]
+        return sums
+
+    def upper(width: int, c: Value) -> Sums:
+        return e.upper_product(e.empty(width), c, e.b, e.n, e.limbs)
+
+    c, carry = I64(0), e.zero
+    for columns, stop in ((lower, e.limbs), (upper, e.double)):
+        for width in machine.widths:
+
+            def tile(c: Value, state: list[Value], width: int = width, columns: Any = columns) -> list[Value]:
+                return [e.normalise(e.merged(columns(width, c)), c, state[0])]
+
+            c, (carry,) = e.loop(c, stop, width, [carry], tile)
+    e.builder.ret_void()
+    return e.function
+
+
+class _Joined(Montgomery):
+    def __init__(self, module: Any, name: str, machine: Any) -> None:
+        number, word = machine.vector.as_pointer(), I64.as_pointer()
+        Emitter.__init__(self, module, name, machine, [number, number, number, word, I64])
+        self.r, self.a, self.b, self.n, self.limbs = self.function.args
+        self.prepare(I64(0))  # there is nothing to reduce
+
+
 class _Following(Montgomery):
     def __init__(self, module: Any, name: str, machine: Any, factors: int) -> None:
         number, word = machine.vector.as_pointer(), I64.as_pointer()

@@ -1,7 +1,7 @@
 """One kernel for powers modulo n^2 in pairs (`pairs_ir`): it runs a straight-line program on blocks of lanes.
 
 As `modular_kernel`, but every slot holds a pair of numbers for each lane of the block, the low half first.
-Matrices have twice the limbs of n; lanes come in whole vectors.
+Matrices have twice the limbs of n, or for `LOAD` a multiple of that; lanes come in whole vectors.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numba import njit, types
 
 from accel.cpu import lanes_ir, modular_kernel, pairs_ir
 
-LOAD = 0  # target <- lanes of matrix a
+LOAD = 0  # target <- lanes of pair x of matrix a
 COPY = 1  # target <- x
 SQUARE = 2  # target <- x x
 PRODUCT = 3  # target <- x y
@@ -22,6 +22,8 @@ SELECT = 5  # target <- slot x + digit of row y, of 2^window slots
 LOOKUP = 6  # target <- entry of table row x named by the digits of row y
 FINISH = 7  # target <- target times 1 + n (x0 y0 + x1) / R^2; x is overwritten
 STORE = 8  # matrix out <- x, not reduced
+ADD = 9  # target <- x + y
+JOIN = 10  # target <- the number x0 + x1 n; its limbs fill the slot
 
 # Wider windows would save products, but entries to read and to make grow faster.
 WINDOW_BITS = {8: 7, 4: 6}
@@ -35,6 +37,7 @@ modular_kernel.DEFINITIONS.update(
     accumulate=pairs_ir.accumulate,
     sum_of=pairs_ir.sum_of,
     lifted=pairs_ir.lifted,
+    joined=pairs_ir.joined,
 )
 _call: Any = modular_kernel.call_emitted
 
@@ -55,7 +58,7 @@ _SIGNATURE = types.void(
     types.Array(_U64, 1, "C", readonly=True),  # n in limbs of the machine
     _U64,  # n0: -n^-1 modulo 2^(limb bits)
     types.Array(_U64, 1, "C", readonly=True),  # lift, see `pairs_ir`
-    _INT,  # limbs of the matrices
+    _INT,  # limbs of a pair in the matrices
 )
 
 
@@ -95,7 +98,8 @@ def interpreter(lanes: int) -> Any:
                 operation, t0 = program[step, 0], program[step, 1] * slot
                 x, y = program[step, 2], program[step, 3]
                 if operation == LOAD:
-                    _call("load_lanes", lanes, (memory, t0, a, block, a.shape[1], limbs, used))
+                    lane = x * limbs * a.shape[1] + block
+                    _call("load_lanes", lanes, (memory, t0, a, lane, a.shape[1], limbs, used))
                     continue
                 x0, x_step = (x * slot, pair) if x >= 0 else (q + x * pair, 0)
                 if operation == STORE:
@@ -136,6 +140,11 @@ def interpreter(lanes: int) -> Any:
                         to_low = (memory, x0, memory, t0, memory, x1, n, 0, n0, memory, q, inner)
                         _call("product", lanes, to_low)
                         _call("sum_of", lanes, (memory, t1, memory, t1, memory, x0, inner))
+                    elif operation == ADD:
+                        _call("sum_of", lanes, (memory, t0, memory, x0, memory, y0, inner))
+                        _call("sum_of", lanes, (memory, t1, memory, x1, memory, y1, inner))
+                    elif operation == JOIN:
+                        _call("joined", lanes, (memory, t0, memory, x0, memory, x1, n, 0, inner))
                     else:
                         for word in range(pair):
                             memory[t0 + word] = memory[x0 + word]

@@ -16,8 +16,20 @@ import numpy as np
 
 from accel.cpu import modular_vector, pairs_kernel, threads
 from accel.cpu.lane_memory import aligned
-from accel.cpu.modular_program import exponent_digits, little_digits
-from accel.cpu.pairs_kernel import COPY, FINISH, LOAD, LOOKUP, PRODUCT, SELECT, SQUARE, STORE, TIMES
+from accel.cpu.modular_program import Program, exponent_digits, little_digits, window_width
+from accel.cpu.pairs_kernel import (
+    ADD,
+    COPY,
+    FINISH,
+    JOIN,
+    LOAD,
+    LOOKUP,
+    PRODUCT,
+    SELECT,
+    SQUARE,
+    STORE,
+    TIMES,
+)
 from accel.limbs import LIMB_BITS, U64, LimbArray
 from accel.modular_backends import ByteRows
 from accel.modulus import Modulus
@@ -44,7 +56,11 @@ class PairModulus:
     @cached_property
     def one(self) -> Pair:
         """R mod n^2."""
-        high, low = gmpy2.f_divmod(self.radix % self.n**2, self.n)
+        return self.halves(self.radix)
+
+    def halves(self, value: gmpy2.mpz) -> Pair:
+        """The pair of a value mod n^2."""
+        high, low = gmpy2.f_divmod(value % self.n**2, self.n)
         return int(low), int(high)
 
     def lift(self, limb_bits: int) -> U64:
@@ -112,8 +128,8 @@ class VectorPairs:
 
     def fixed_base(
         self, table: PairTable, exponents: ByteRows, residues: LimbArray, pairs: PairModulus
-    ) -> tuple[LimbArray, LimbArray]:
-        """base^e (1 + m n) R modulo n^2 as x0 + x1 n, x0 below 2 n and x1 below 4 n, for little-endian e."""
+    ) -> LimbArray:
+        """base^e (1 + m n) R modulo n^2, below 4 n^2 + n, in twice the limbs of n; rows are big-endian e."""
         count, limbs = len(residues), pairs.m.limbs
         digits = np.zeros((table.windows, self._whole(count)), dtype=np.uint8)
         found = little_digits(exponents[:, ::-1], 8 * exponents.shape[1], self.window_bits)
@@ -123,11 +139,11 @@ class VectorPairs:
         program = [(LOAD, 0, 0, 0), (COPY, 1, -1, 0)]
         for row in range(len(found)):
             program += [(LOOKUP, 2, row, row), (TIMES, 1, 0, 2)]
-        program += [(FINISH, 1, 0, -2), (STORE, 0, 1, 0)]
+        program += [(FINISH, 1, 0, -2), (JOIN, 2, 1, 0), (STORE, 0, 2, 0)]
         constants = [(pairs.m.radix_squared, 0), pairs.one]
         out = self._run(program, 3, pairs, source, constants, digits=digits, table=table.words)
         digits[:] = 0
-        return LimbArray(out[:limbs, :count]), LimbArray(out[limbs:, :count])
+        return LimbArray(out[:, :count])
 
     def power_secret(
         self, low: LimbArray, high: LimbArray, exponent: int, exponent_bits: int, pairs: PairModulus
@@ -137,25 +153,36 @@ class VectorPairs:
         source = np.zeros((2 * limbs, self._whole(count)), dtype=np.uint64)
         source[:limbs, :count], source[limbs:, :count] = low.limbs, high.limbs
         digits = exponent_digits([exponent] * self.lanes, exponent_bits, width, self.lanes)
-        size = 1 << width
-        program = [(COPY, 0, -1, 0), (LOAD, 1, 0, 0)]
-        for i in range(2, size):
-            program.append((PRODUCT, i, i - 1, 1) if i % 2 else (SQUARE, i, i // 2, 0))
-        # Squares and products do not work in place: the accumulator alternates between two slots.
-        now, then, found = size, size + 1, size + 2
-        program.append((SELECT, now, 0, 0))
-        for row in range(1, len(digits)):
-            for _ in range(width):
-                program.append((SQUARE, then, now, 0))
-                now, then = then, now
-            program += [(SELECT, found, 0, row), (PRODUCT, then, now, found)]
-            now, then = then, now
-        program.append((STORE, 0, now, 0))
-        out = self._run(
-            program, size + 3, pairs, source, [pairs.one], digits=digits, shared=True, window=width
-        )
+        program, slots, power = _windowed_power([(LOAD, 1, 0, 0)], len(digits), width)
+        program.append((STORE, 0, power, 0))
+        out = self._run(program, slots, pairs, source, [pairs.one], digits=digits, shared=True, window=width)
         digits[:] = 0
         return LimbArray(out[:limbs, :count]), LimbArray(out[limbs:, :count])
+
+    def power(
+        self, values: LimbArray, scales: tuple[Pair, Pair], exponents: int | Sequence[int], pairs: PairModulus
+    ) -> LimbArray:
+        """(a s + b t)^e R modulo n^2, below 4 n^2 + n, for values a + b R below R^2 and scales s and t.
+
+        One exponent for all or one for each; not all are 0. Timing depends on the longest.
+        """
+        count, limbs = len(values), pairs.m.limbs
+        lanes = self._whole(count)
+        # As two pairs, a + 0 n and b + 0 n. They may be as large as R, but the products are below 2 n again.
+        source = np.zeros((4 * limbs, lanes), dtype=np.uint64)
+        source[:limbs, :count] = values.limbs[:limbs]
+        source[2 * limbs : limbs + values.limb_count, :count] = values.limbs[limbs:]
+        shared = isinstance(exponents, int)
+        some = [exponents] * self.lanes if isinstance(exponents, int) else list(exponents)
+        bits = max(e.bit_length() for e in some)
+        width = window_width(bits)
+        digits = exponent_digits(some, bits, width, self.lanes if shared else lanes)
+        base: Program = [(LOAD, 2, 0, 0), (PRODUCT, 3, 2, -2), (LOAD, 2, 1, 0), (PRODUCT, 4, 2, -3)]
+        program, slots, power = _windowed_power([*base, (ADD, 1, 3, 4)], len(digits), width)
+        program += [(JOIN, 0, power, 0), (STORE, 0, 0, 0)]
+        constants = [scales[1], scales[0], pairs.one]
+        out = self._run(program, slots, pairs, source, constants, digits=digits, shared=shared, window=width)
+        return LimbArray(out[:, :count])
 
     def _whole(self, count: int) -> int:
         return -(-count // self.lanes) * self.lanes
@@ -189,7 +216,7 @@ class VectorPairs:
         count = source.shape[1]
         share = -(-count // (self.lanes * threads.count()))
         vectors = max(1, min(64, share, _BLOCK_BYTES // (8 * pair_words * slots)))
-        out = np.empty_like(source)
+        out = np.empty((2 * pairs.m.limbs, count), dtype=np.uint64)
         none = np.zeros(1, dtype=np.uint64)
 
         def work(start: int, stop: int) -> None:
@@ -216,6 +243,27 @@ class VectorPairs:
 
         threads.each_range(count, vectors * self.lanes, work)
         return out
+
+
+def _windowed_power(base: Program, digits: int, width: int) -> tuple[Program, int, int]:
+    """base^e from windows: the program, its slots and the one with the power.
+
+    ``base`` makes slot 1 and may use slots 2 to 4. See `modular_program.windowed_power`.
+    """
+    size = 1 << width
+    program: Program = [(COPY, 0, -1, 0), *base]
+    for i in range(2, size):
+        program.append((PRODUCT, i, i - 1, 1) if i % 2 else (SQUARE, i, i // 2, 0))
+    # Squares and products do not work in place: the accumulator alternates between two slots.
+    now, then, found = size, size + 1, size + 2
+    program.append((SELECT, now, 0, 0))
+    for row in range(1, digits):
+        for _ in range(width):
+            program.append((SQUARE, then, now, 0))
+            now, then = then, now
+        program += [(SELECT, found, 0, row), (PRODUCT, then, now, found)]
+        now, then = then, now
+    return program, size + 3, now
 
 
 ifma = VectorPairs(modular_vector.ifma)

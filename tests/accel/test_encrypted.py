@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from accel import paillier, selftest
+from accel import modular, paillier, selftest
 from accel.encoding import to_fixed
+from accel.encrypted_backends import MULTIPLY
 from accel.errors import (
     AccelError,
     BadEncoding,
@@ -55,6 +56,19 @@ def test_group_sum_slices_take_and_concatenate(private):
         array.take([0.5])
     with pytest.raises(BadParameter):
         concatenate([])
+
+
+@pytest.mark.parametrize("backend", [name for name in MULTIPLY.available() if name != "gpu"])
+def test_factors_of_any_size_and_sign_give_the_same_ciphertexts(public, backend):
+    m = public.ciphertext_modulus
+    elements = encrypt_ints(public, range(9)).elements
+    each = [0, 1, -1, 7, -(2**63), 2**64 - 1, -3, 2**40, 2**15]
+    for factors in (each, each[:3] * 3, 2**64 - 59, -(2**20), 3, -1, 0):
+        found = MULTIPLY.select(backend, batch=9)(elements, factors, m)
+        powers = factors if isinstance(factors, list) else [factors] * 9
+        plain = modular.leave(elements, m).to_ints()
+        expected = [pow(c, k, m.value) for c, k in zip(plain, powers, strict=True)]
+        assert modular.leave(found, m).to_ints() == expected
 
 
 def test_fixed_point_product_carries_both_scales(private):
