@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from time import perf_counter
 
 from accel.cpu import threads
@@ -31,7 +32,8 @@ def warm(name: str) -> float:
 def main() -> int:
     start = perf_counter()
     names = [op.name for op in operations()]
-    with ProcessPoolExecutor(threads.count()) as pool:
+    # Not forked: a child of a process that has used a GPU or threads could not use them.
+    with ProcessPoolExecutor(threads.count(), mp_context=get_context("spawn")) as pool:
         seconds = dict(zip(names, pool.map(warm, names), strict=True))
     slowest = max(seconds, key=lambda name: seconds[name])
     print(

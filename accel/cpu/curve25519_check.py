@@ -16,7 +16,6 @@ import os
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from accel.cpu import curve25519_kernels as kernels
 from accel.cpu import curve25519_programs as formulas
@@ -24,6 +23,7 @@ from accel.cpu import field25519_vector as field
 from accel.cpu import threads
 from accel.cpu.curve25519_chunk import SHARE, Chunk, programs
 from accel.cpu.field25519_vector import Path
+from accel.cpu.jit import compiled
 
 U64 = npt.NDArray[np.uint64]
 
@@ -99,7 +99,7 @@ def _fill_with_ones(path: Path, file: U64, element: int, count: int) -> None:
     elements[:, 0, :] = 1
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _into_buckets(
     path: Path, file: U64, element: int, width: int, drawn: npt.NDArray[np.uint8], buckets: int
 ) -> None:
@@ -109,7 +109,7 @@ def _into_buckets(
             field.multiply(path, file, bucket, bucket, element + v)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _subset_products(path: Path, file: U64, buckets: int, target: U64, element: int) -> None:
     """Subset j of a table: the product of its buckets with bit j. The buckets are used up."""
     size = path.limbs * path.lanes

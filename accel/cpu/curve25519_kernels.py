@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from accel.cpu import field25519_vector as field
 from accel.cpu import ir
 from accel.cpu.field25519_vector import Path
+from accel.cpu.jit import compiled
 
 U64 = npt.NDArray[np.uint64]
 
@@ -102,7 +103,7 @@ _step = _ladder_instruction(step=True)
 _double = _ladder_instruction(step=False)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def ladder(path: Path, scalar: U64, file: U64, width: int) -> None:
     """Registers 0 and 1: the clamped scalar times the point that registers 0, 1 and 2, 3 hold.
 
@@ -126,7 +127,7 @@ def ladder(path: Path, scalar: U64, file: U64, width: int) -> None:
             swap = np.uint64(0)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def load_points(path: Path, points: U64, first: int, count: int, file: U64, element: int, width: int) -> None:
     """Rows ``first … first + count`` into a register, without bit 255; the base point in lanes beyond."""
     words = np.empty(4 * path.lanes, dtype=np.uint64)
@@ -145,7 +146,7 @@ def load_points(path: Path, points: U64, first: int, count: int, file: U64, elem
         _unpack(path, file, element + v, words, 0)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def load_uniform(path: Path, uniform: U64, file: U64, width: int) -> None:
     """The numbers of `sha512_vector.expand` into registers "r" and "s" of the map, low and high words."""
     for v in range(width):
@@ -155,7 +156,7 @@ def load_uniform(path: Path, uniform: U64, file: U64, width: int) -> None:
             _unpack(path, file, (2 + half) * width + v, uniform, position + 4)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def store_points(path: Path, file: U64, element: int, output: U64, first: int, count: int) -> None:
     words = np.empty(4 * path.lanes, dtype=np.uint64)
     for at in range(count):

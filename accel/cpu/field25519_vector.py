@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from accel.cpu import field25519_programs as programs
@@ -33,6 +33,7 @@ from accel.cpu.field25519_programs import (
     SQUARE,
     SUBTRACT,
 )
+from accel.cpu.jit import compiled
 
 U64 = npt.NDArray[np.uint64]
 
@@ -145,7 +146,7 @@ either = _instruction(lambda e, load, store, d, a, b: store(d, [e.builder.or_(lo
 differ = _instruction(lambda e, load, store, d, a, b: store(d, [e.builder.xor(load(a)[0], load(b)[0])]), 3)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def run(path: Path, program: npt.NDArray[np.int64], table: U64, file: U64, width: int) -> None:
     """Run a program over a file whose registers are ``width`` elements wide; ``table`` is `constants`."""
     for line in range(program.shape[0]):

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from accel.cpu.ir import I8, I32, I64, call
+from accel.cpu.jit import compiled
 
 BLOCK = 16
 _VECTORS = {1: 8, 4: 4}  # vectors in a group, by blocks in a vector
@@ -126,7 +127,7 @@ _group_1, _group_4 = _group(1, _VECTORS[1]), _group(4, _VECTORS[4])
 def _kernel(parts: int) -> Any:
     size = parts * _VECTORS[parts]
 
-    @njit(nogil=True, cache=True)
+    @compiled
     def update(state, powers, data, blocks):  # type: ignore[no-untyped-def]
         """``powers``: H^size … H^1."""
         done = 0
@@ -146,7 +147,7 @@ def _kernel(parts: int) -> Any:
 _UPDATE = {parts: _kernel(parts) for parts in (1, 4)}
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _fill_powers(powers, count, zero):  # type: ignore[no-untyped-def]
     """From ``count`` rows H make H^count … H^1: a row, plus a block of zeros, times H is the next power."""
     last = powers + 16 * (count - 1)

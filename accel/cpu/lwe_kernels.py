@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from accel.cpu.jit import compiled
 
 U32 = npt.NDArray[np.uint32]
 I64 = npt.NDArray[np.int64]
@@ -15,7 +16,7 @@ U64 = npt.NDArray[np.uint64]
 ROWS = 4
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def multiply_rows(database: npt.NDArray[Any], vectors: U32, output: U32, start: int, stop: int) -> None:
     """output[r, k] = sum over c of database[r, c] * vectors[k, c] modulo 2^32, for rows start to stop.
 
@@ -53,7 +54,7 @@ def multiply_rows(database: npt.NDArray[Any], vectors: U32, output: U32, start: 
                     output[row, k] = total
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def rank_words(words: U64, table: I64, output: U32, start: int, stop: int) -> None:
     """The sample of each word: how many of the 58 entries of the table are below it, minus 58; of a word of
     the upper half, the negative of what its complement gives. Always 64 comparisons, no branch."""

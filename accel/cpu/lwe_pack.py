@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from accel.cpu.jit import compiled
+
 U32 = npt.NDArray[np.uint32]
 
 _MASK = 0xFFFFFFFF
@@ -26,7 +28,7 @@ def _balanced(x: Any, shift: int, keep: int, bias: int) -> Any:
     return ((((x << shift) & _MASK) * keep + bias) & _MASK) ^ bias
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def pack(
     matrix: U32, expansion: int, bits: int, columns: int, lanes: int, packed: U32, start: int, stop: int
 ) -> None:

@@ -28,6 +28,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from accel.cpu.ir import I8, I16, I32, I64, broadcast, call, pointer, splat
+from accel.cpu.jit import compiled
 
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
@@ -206,37 +207,37 @@ _halves_1 = _tile(HALVES, 4, 2, 1)
 # One function a tile, so that only those in use are compiled.
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _sweep_bytes_16(data: U8, packed: U32, output: U32, plan: Plan, start: int, stop: int) -> None:
     _sweep(_bytes_16, data, packed, output, plan, start, stop)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _sweep_bytes_8(data: U8, packed: U32, output: U32, plan: Plan, start: int, stop: int) -> None:
     _sweep(_bytes_8, data, packed, output, plan, start, stop)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _sweep_bytes_4(data: U8, packed: U32, output: U32, plan: Plan, start: int, stop: int) -> None:
     _sweep(_bytes_4, data, packed, output, plan, start, stop)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _sweep_bytes_1(data: U8, packed: U32, output: U32, plan: Plan, start: int, stop: int) -> None:
     _sweep(_bytes_1, data, packed, output, plan, start, stop)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _sweep_halves_8(data: U8, packed: U32, output: U32, plan: Plan, start: int, stop: int) -> None:
     _sweep(_halves_8, data, packed, output, plan, start, stop)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _sweep_halves_4(data: U8, packed: U32, output: U32, plan: Plan, start: int, stop: int) -> None:
     _sweep(_halves_4, data, packed, output, plan, start, stop)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _sweep_halves_1(data: U8, packed: U32, output: U32, plan: Plan, start: int, stop: int) -> None:
     _sweep(_halves_1, data, packed, output, plan, start, stop)
 

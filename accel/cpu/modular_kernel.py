@@ -9,16 +9,15 @@ compile for a CPU level. Programs are public; secrets appear as values and as di
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Any
-from zlib import crc32
 
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from accel.cpu import ir, lanes_ir, montgomery_ir
+from accel.cpu import lanes_ir, montgomery_ir
 from accel.cpu.ir import I64
+from accel.cpu.jit import compiled
 
 LOAD_A = 0  # target <- lanes of matrix a
 LOAD_B = 1  # target <- lanes of matrix b
@@ -103,11 +102,8 @@ def interpreter(lanes: int) -> Any:
     """The kernel for 8 lanes (IFMA) or 4 (AVX2); compiled when first asked for, then cached on disk."""
     table_words = 1 << lanes_ir.window_bits(lanes)
     split = 8 // lanes  # limbs of the machine in an outer limb
-    # A name in the closure is part of the key of numba's cache, which would not see that an emitter changed.
-    sources = (ir.__file__, lanes_ir.__file__, montgomery_ir.__file__)
-    emitters = crc32(b"".join(Path(source).read_bytes() for source in sources))
 
-    @njit(_SIGNATURE, nogil=True, cache=True)
+    @compiled(signature=_SIGNATURE)
     def run(
         start: Any,
         stop: Any,
@@ -128,7 +124,6 @@ def interpreter(lanes: int) -> Any:
         n0: Any,
         limbs: Any,
     ) -> None:
-        emitters  # noqa: B018
         inner = limbs * split
         number = inner * lanes  # words of a number in vectors
         slot = number * vectors

@@ -9,9 +9,10 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import Any
 
-from numba import njit, types
+from numba import types
 
 from accel.cpu import lanes_ir, modular_kernel, pairs_ir
+from accel.cpu.jit import compiled
 
 LOAD = 0  # target <- lanes of pair x of matrix a
 COPY = 1  # target <- x
@@ -69,7 +70,7 @@ def interpreter(lanes: int) -> Any:
     lookup = f"lookup_{WINDOW_BITS[lanes]}"
     split = 8 // lanes
 
-    @njit(_SIGNATURE, nogil=True, cache=True)
+    @compiled(signature=_SIGNATURE)
     def run(
         start: Any,
         stop: Any,

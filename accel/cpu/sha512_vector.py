@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir as llvm
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from accel.cpu import ir
+from accel.cpu.jit import compiled
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
@@ -180,7 +181,7 @@ def _accumulate_typing(context: Any, lanes: Any, state: Any, work: Any, active: 
 _accumulate: Any = intrinsic(_accumulate_typing)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _compress(lanes: Any, state: U64, work: U64, keys: U64, active: U64) -> None:
     """Take the block in the schedule vectors of ``work`` into the state of the active lanes."""
     for i in range(8 * len(lanes)):
@@ -207,7 +208,7 @@ def _word_typing(context: Any, data: Any, index: Any) -> Any:
 _word: Any = intrinsic(_word_typing)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _fill(work: U64, at: int, step: int, block: int, data: U8, start: int, length: int, tail: U8) -> None:
     """Words ``work[at], work[at + step], …``: a block of message || tail || zeros.
 
@@ -233,7 +234,7 @@ def state_after_zeros(lanes: Any) -> U64:
     return state[:: len(lanes)].copy()
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def expand(
     lanes: Any,
     data: U8,

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from accel.byte_rows import ByteRows
 from accel.cpu.ir import I1, I8, I32, I64, call, load, splat, store
+from accel.cpu.jit import compiled
 from accel.cpu.threads import each_range
 from accel.reference.sm3 import IV
 
@@ -164,7 +165,7 @@ def _digest_kernel(lanes: int) -> Any:
     ``order`` should take equally many blocks. Not ``padded``, they give the state after whole blocks.
     """
 
-    @njit(nogil=True, cache=True)
+    @compiled
     def digest(source, starts, lengths, order, states, done, padded, output, start, stop):  # type: ignore[no-untyped-def]
         rows = np.zeros((lanes, 64), np.uint8)
         words = rows.view(np.uint64)

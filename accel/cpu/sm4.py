@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from accel.cpu.ir import I8, I32, I64, broadcast, call, splat
+from accel.cpu.jit import compiled
 from accel.cpu.sm4_sbox import ENTER, FROM_AES, KEY, LEAVE, SUBSTITUTE, Affine, Q, R
 
 BLOCK = 16
@@ -253,7 +254,7 @@ _chained_8, _chained_16 = _cipher(8, "chained"), _cipher(16, "chained")
 
 
 def expand_kernel(lanes: int) -> Any:
-    @njit(nogil=True, cache=True)
+    @compiled
     def expand(key, parameters, target):  # type: ignore[no-untyped-def]
         if lanes == 16:
             _expand_16(key, parameters, target)
@@ -264,7 +265,7 @@ def expand_kernel(lanes: int) -> Any:
 
 
 def ecb_kernel(lanes: int) -> Any:
-    @njit(nogil=True, cache=True)
+    @compiled
     def ecb(source, target, keys, start, stop):  # type: ignore[no-untyped-def]
         for at in range(start * 64 * lanes, stop * 64 * lanes, 64 * lanes):
             if lanes == 16:
@@ -278,7 +279,7 @@ def ecb_kernel(lanes: int) -> Any:
 def chained_kernel(lanes: int) -> Any:
     """Like ``ecb``, each block added to the one before it in ``source``; 16 bytes before it are read too."""
 
-    @njit(nogil=True, cache=True)
+    @compiled
     def chained(source, target, keys, start, stop):  # type: ignore[no-untyped-def]
         for at in range(start * 64 * lanes, stop * 64 * lanes, 64 * lanes):
             if lanes == 16:
@@ -292,7 +293,7 @@ def chained_kernel(lanes: int) -> Any:
 def ctr_kernel(lanes: int) -> Any:
     """``high`` and ``low`` (uint64) are the counter of group 0."""
 
-    @njit(nogil=True, cache=True)
+    @compiled
     def ctr(source, target, keys, high, low, start, stop):  # type: ignore[no-untyped-def]
         for group in range(start, stop):
             at = group * 64 * lanes

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from accel.cpu import weierstrass_programs as programs
 from accel.cpu.field256_primes import order_field, prime_field
 from accel.cpu.ir import I64, pointer
+from accel.cpu.jit import compiled
 from accel.cpu.vector_words import LEVELS
 from accel.reference.weierstrass import SECP256K1, SM2, Curve
 
@@ -67,46 +68,46 @@ _add_modulo_order = _program(programs.add_modulo_order, order_field)
 _sign = _program(programs.sign, order_field)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def multiply_base(tag: Any, arrays: Any, start: int, stop: int) -> None:
     _multiply_base(tag, arrays, start, stop)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def multiply(tag: Any, arrays: Any, start: int, stop: int) -> None:
     _multiply(tag, arrays, start, stop)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def add(tag: Any, arrays: Any, start: int, stop: int) -> None:
     _add(tag, arrays, start, stop)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def to_affine(tag: Any, arrays: Any, start: int, stop: int) -> None:
     _to_affine(tag, arrays, start, stop)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def on_curve(tag: Any, arrays: Any, start: int, stop: int) -> None:
     _on_curve(tag, arrays, start, stop)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def decompress(tag: Any, arrays: Any, start: int, stop: int) -> None:
     _decompress(tag, arrays, start, stop)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def map_to_curve(tag: Any, arrays: Any, start: int, stop: int) -> None:
     _map_to_curve(tag, arrays, start, stop)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def add_modulo_order(tag: Any, arrays: Any, start: int, stop: int) -> None:
     _add_modulo_order(tag, arrays, start, stop)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def sign(tag: Any, arrays: Any, start: int, stop: int) -> None:
     _sign(tag, arrays, start, stop)
