@@ -110,8 +110,11 @@ def validate(points: bytes) -> int:
     Each must be canonically encoded (u < p), on the curve and not on its twist, and not of low order.
 
     A component of low order besides a prime-order one is not looked for: clamped scalars remove it.
-    Raises BadEncoding for a length that is no multiple of 32 and InvalidPoint with ``index``.
+    Raises BadEncoding for a length that is no multiple of 32, InvalidPoint with ``index``, and BadParameter
+    for what is not bytes: a buffer that others can write to might change after it was checked.
     """
+    if not isinstance(points, bytes):
+        raise BadParameter("points come as bytes")
     if len(points) % POINT_BYTES:
         raise BadEncoding(f"points take 32 bytes each, {len(points)} bytes is no multiple of that")
     count = len(points) // POINT_BYTES
@@ -134,7 +137,7 @@ def _check_messages(messages: Sequence[bytes], dst: bytes) -> None:
 
 
 def _check_scalar(scalar: bytes) -> None:
-    if len(scalar) != SCALAR_BYTES or scalar[0] & 7 or scalar[31] >> 6 != 1:
+    if not isinstance(scalar, bytes) or len(scalar) != SCALAR_BYTES or scalar[0] & 7 or scalar[31] >> 6 != 1:
         raise BadParameter("a scalar is 32 clamped bytes; use random_scalar")
 
 

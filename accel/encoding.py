@@ -70,5 +70,10 @@ def from_fixed(values: Sequence[int], scale_bits: int = DEFAULT_SCALE_BITS) -> l
 
 def check_scale(scale_bits: int) -> None:
     """Raise BadParameter unless the scale is one this package carries."""
-    if not 0 <= scale_bits <= MAX_SCALE_BITS:
+    # Not a numpy integer, whose shifts wrap: 1 << np.int64(64) is 0.
+    if (
+        isinstance(scale_bits, bool)
+        or not isinstance(scale_bits, int)
+        or not 0 <= scale_bits <= MAX_SCALE_BITS
+    ):
         raise BadParameter(f"a scale has 0 to {MAX_SCALE_BITS} bits, not {scale_bits}")

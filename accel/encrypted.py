@@ -51,6 +51,9 @@ class EncryptedArray:
     __array_ufunc__ = None
 
     def __post_init__(self) -> None:
+        # Bounds grow with every operation: a numpy integer would wrap and let an overflow pass.
+        if isinstance(self.bound, bool) or not isinstance(self.bound, int):
+            raise BadParameter("a bound is an int")
         self._fits(self.bound)
         check_scale(self.scale_bits)
         if math.prod(self.shape) != len(self.elements):

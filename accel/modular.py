@@ -99,7 +99,8 @@ def power_secret(
     on the SIMD backends; ``portable`` is GMP's powm_sec, which hides all but the exponent's length.
     """
     _check(bases, m)
-    if not 0 < exponent_bits <= MAX_EXPONENT_BITS or not 0 <= exponent < 1 << exponent_bits:
+    _check_width(exponent_bits)
+    if not isinstance(exponent, int) or not 0 <= exponent < 1 << exponent_bits:
         raise BadParameter("the exponent does not fit its width")
     return ops.POWER_SECRET.select(backend, batch=len(bases))(bases, exponent, exponent_bits, m)
 
@@ -114,8 +115,7 @@ class FixedBase:
     def __init__(self, base: int, exponent_bits: int, m: Modulus) -> None:
         if not isinstance(base, int) or not 0 <= base < m.value:
             raise BadParameter("the base must be a residue of the modulus")
-        if not 0 < exponent_bits <= MAX_EXPONENT_BITS:
-            raise BadParameter(f"exponents have 1 to {MAX_EXPONENT_BITS} bits")
+        _check_width(exponent_bits)
         self.m = m
         self.exponent_bits = exponent_bits
         self.exponent_bytes = -(-exponent_bits // 8)
@@ -190,14 +190,14 @@ def product_by_group(
         indices = indices.astype(np.int64)
     if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer) or len(indices) != len(values):
         raise BadParameter(f"{len(values)} values need as many integer group numbers")
-    if count < 0:
-        raise BadParameter("the number of groups cannot be negative")
+    if not isinstance(count, int | np.integer) or count < 0:
+        raise BadParameter("the number of groups is an integer that is not negative")
     outside = np.flatnonzero((indices < 0) | (indices >= count))
     if outside.size:
         index = int(outside[0])
         raise BadParameter(f"group of value {index} is outside 0 … {count - 1}", index=index)
     run = ops.PRODUCT_BY_GROUP.select(backend, batch=len(values))
-    return run(values, indices.astype(np.int64), count, m)
+    return run(values, indices.astype(np.int64), int(count), m)
 
 
 def inverse(values: LimbArray, m: Modulus, *, backend: str = "auto") -> LimbArray:
@@ -249,6 +249,11 @@ def _check(values: LimbArray, m: Modulus) -> None:
 
 def _refuse(index: int) -> None:
     raise BadParameter(f"value {index} is not below the modulus", index=index)
+
+
+def _check_width(exponent_bits: int) -> None:
+    if not isinstance(exponent_bits, int) or not 0 < exponent_bits <= MAX_EXPONENT_BITS:
+        raise BadParameter(f"exponents have 1 to {MAX_EXPONENT_BITS} bits")
 
 
 def _check_exponents(exponents: Sequence[int]) -> None:

@@ -61,7 +61,7 @@ class PrivateKey:
     d: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.d <= N - 2:
+        if not isinstance(self.d, int) or not 1 <= self.d <= N - 2:
             raise InvalidKey("an SM2 private key is out of range")
 
     @cached_property

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from accel import selftest, sm3
 from accel import weierstrass as ec
-from accel.byte_rows import U8, Buffer, ByteStrings, octets
+from accel.byte_rows import U8, Buffer, ByteStrings, matrix, octets
 from accel.errors import AccelError, BadParameter, BadSignature
 from accel.randomness import Rng, draw, system_rng
 from accel.reference.sm2 import A, B, G
@@ -146,9 +146,9 @@ def sign_digest(d: int, e: int, nonce: int) -> tuple[int, int] | None:
 
 
 def public_rows(publics: PublicKey | Sequence[PublicKey] | U8) -> U8:
-    """Public keys as rows x ‖ y. A matrix is taken as it is: the curve operations validate it."""
+    """Public keys as rows x ‖ y. A matrix is taken as it is: the curve operations validate its points."""
     if isinstance(publics, np.ndarray):
-        return publics
+        return matrix(publics, "public keys", 64)
     keys = [publics] if isinstance(publics, PublicKey) else publics
     return np.frombuffer(b"".join(key.to_bytes()[1:] for key in keys), np.uint8).reshape(-1, 64)
 

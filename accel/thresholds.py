@@ -68,7 +68,7 @@ def measured() -> dict[str, dict[str, int | None]]:
         of_machine = document["machine"]
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         _log.warning("thresholds in %s cannot be read and are left out: %s", source, error)
         return {}
     return found if of_machine == machine() else {}

@@ -93,9 +93,9 @@ def multiply_add_public(
     """
     u1, u2 = _matrix(u1, 32, "u1"), _matrix(u2, 32, "u2")
     points = _matrix(points, 64, "points", one=True)
-    batch = _common_length(u1, u2, points)
     if len(u1) != len(u2):
         raise BadParameter(f"{len(u1)} scalars u1 and {len(u2)} scalars u2")
+    batch = _length_with(u1, points)
     validate(curve, points, backend=backend)
     for scalars in (u1, u2):
         _raise_first(~below(scalars, curve.n), "scalar", "is not below the order of the curve")
@@ -204,7 +204,7 @@ def verify_digests(points: Rows, digests: Rows, signatures: Rows, *, backend: st
     digests, signatures = _matrix(digests, 32, "digests"), _matrix(signatures, 64, "signatures")
     if len(digests) != len(signatures):
         raise BadParameter(f"{len(digests)} digests and {len(signatures)} signatures")
-    batch = _common_length(digests, points)
+    batch = _length_with(digests, points)
     validate(SM2, points, backend=backend)
     if not batch:
         return np.zeros(0, np.bool_)
@@ -227,6 +227,13 @@ def _common_length(*matrices: Rows) -> int:
     if len(lengths - {1}) > 1:
         raise BadParameter(f"batches of different lengths: {', '.join(map(str, sorted(lengths)))}")
     return 0 if 0 in lengths else max(lengths)
+
+
+def _length_with(rows: Rows, points: Rows) -> int:
+    """The batch size where a single point serves all rows, but no single row serves all points."""
+    if len(points) not in (1, len(rows)):
+        raise BadParameter(f"{len(points)} points for a batch of {len(rows)}")
+    return len(rows)
 
 
 def _check_scalars(curve: Curve, scalars: Rows) -> None:

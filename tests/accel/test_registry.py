@@ -104,7 +104,16 @@ def test_measured_thresholds_replace_the_registered_ones():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{", '{"operations": 3, "machine": ""}', '{"operations": {"test.op": {"portable": "x"}}}'],
+    [
+        "",
+        "[]",
+        "{",
+        "[" * 100_000,
+        '{"operations": 3, "machine": ""}',
+        '{"operations": {"test.op": {"portable": "x"}}}',
+        '{"operations": {"test.op": {"portable": 1e400}}}',
+    ],
+    ids=range(7),
 )
 def test_unreadable_thresholds_are_left_out_with_a_line_in_the_log(text, caplog):
     thresholds.path().write_text(text)
