@@ -34,7 +34,10 @@ def limb_count(bits: int) -> int:
 
 @dataclass(frozen=True, eq=False, repr=False)  # may hold secrets
 class LimbArray:
-    """``limbs``: uint64 of shape (limb count, numbers), every limb below 2^52. Checked where it is made."""
+    """``limbs``: uint64 of shape (limb count, numbers), every limb below 2^52.
+
+    The constructor checks shape and dtype; `from_numpy`, `from_ints` and `from_bytes` the limbs as well.
+    """
 
     limbs: U64
 

@@ -127,7 +127,7 @@ _group_1, _group_4 = _group(1, _VECTORS[1]), _group(4, _VECTORS[4])
 def _kernel(parts: int) -> Any:
     size = parts * _VECTORS[parts]
 
-    @compiled
+    @compiled(variant=parts)
     def update(state, powers, data, blocks):  # type: ignore[no-untyped-def]
         """``powers``: H^size … H^1."""
         done = 0

@@ -15,10 +15,22 @@ from typing import Any
 from numba import njit
 
 
-def compiled(function: Callable[..., Any] | None = None, *, signature: Any = None) -> Any:
-    """The decorator, bare or with a signature: then the function is compiled, or found on disk, at once."""
+def compiled(
+    function: Callable[..., Any] | None = None, *, signature: Any = None, variant: object = None
+) -> Any:
+    """The decorator, bare or with arguments.
+
+    With a ``signature`` the function is compiled, or found on disk, at once. A function that another function
+    makes needs a ``variant`` that tells it from its siblings: symbols are named after functions, and kernels
+    compiled by different processes are linked beside each other. Of two of one name only the first is run.
+    """
     if function is None:
-        return lambda decorated: compiled(decorated, signature=signature)
+        return lambda decorated: compiled(decorated, signature=signature, variant=variant)
+    if "<locals>" in function.__qualname__:
+        if variant is None:
+            raise TypeError(f"{function.__qualname__} is made by another function and needs a variant")
+        function.__name__ = f"{function.__name__}_{variant}"
+        function.__qualname__ = f"{function.__qualname__}_{variant}"
     dispatcher: Any = njit(nogil=True)(function)
     dispatcher.enable_caching()
     dispatcher._cache._cache_file._source_stamp = _sources()

@@ -126,7 +126,6 @@ def _tile(digits: Digits, rows: int, vectors: int, columns: int) -> Any:
             builder.store(builder.add(before, folded), place).align = 4
             target = builder.gep(target, [pitch])
 
-    @intrinsic
     def tile(_typing, data, at, stride, packed, word, steps, output, to, pitch):  # type: ignore[no-untyped-def]
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             data_type, packed_type, output_type = (signature.args[k] for k in (0, 3, 6))
@@ -140,7 +139,9 @@ def _tile(digits: Digits, rows: int, vectors: int, columns: int) -> Any:
         size = types.intp
         return types.void(data, size, size, packed, size, size, output, size, size), generate
 
-    return tile
+    # The symbol of `_sweep` for this tile is named after it, and must differ from the others (`jit`).
+    tile.__name__ = tile.__qualname__ = f"tile_{digits.bits}_{rows}_{vectors}_{columns}"
+    return intrinsic(tile)
 
 
 def _fold(builder: Any, digits: Digits, sums: Sequence[Any], columns: int) -> Any:

@@ -103,7 +103,7 @@ def interpreter(lanes: int) -> Any:
     table_words = 1 << lanes_ir.window_bits(lanes)
     split = 8 // lanes  # limbs of the machine in an outer limb
 
-    @compiled(signature=_SIGNATURE)
+    @compiled(signature=_SIGNATURE, variant=lanes)
     def run(
         start: Any,
         stop: Any,

@@ -70,7 +70,7 @@ def interpreter(lanes: int) -> Any:
     lookup = f"lookup_{WINDOW_BITS[lanes]}"
     split = 8 // lanes
 
-    @compiled(signature=_SIGNATURE)
+    @compiled(signature=_SIGNATURE, variant=lanes)
     def run(
         start: Any,
         stop: Any,

@@ -165,7 +165,7 @@ def _digest_kernel(lanes: int) -> Any:
     ``order`` should take equally many blocks. Not ``padded``, they give the state after whole blocks.
     """
 
-    @compiled
+    @compiled(variant=lanes)
     def digest(source, starts, lengths, order, states, done, padded, output, start, stop):  # type: ignore[no-untyped-def]
         rows = np.zeros((lanes, 64), np.uint8)
         words = rows.view(np.uint64)

@@ -254,7 +254,7 @@ _chained_8, _chained_16 = _cipher(8, "chained"), _cipher(16, "chained")
 
 
 def expand_kernel(lanes: int) -> Any:
-    @compiled
+    @compiled(variant=lanes)
     def expand(key, parameters, target):  # type: ignore[no-untyped-def]
         if lanes == 16:
             _expand_16(key, parameters, target)
@@ -265,7 +265,7 @@ def expand_kernel(lanes: int) -> Any:
 
 
 def ecb_kernel(lanes: int) -> Any:
-    @compiled
+    @compiled(variant=lanes)
     def ecb(source, target, keys, start, stop):  # type: ignore[no-untyped-def]
         for at in range(start * 64 * lanes, stop * 64 * lanes, 64 * lanes):
             if lanes == 16:
@@ -279,7 +279,7 @@ def ecb_kernel(lanes: int) -> Any:
 def chained_kernel(lanes: int) -> Any:
     """Like ``ecb``, each block added to the one before it in ``source``; 16 bytes before it are read too."""
 
-    @compiled
+    @compiled(variant=lanes)
     def chained(source, target, keys, start, stop):  # type: ignore[no-untyped-def]
         for at in range(start * 64 * lanes, stop * 64 * lanes, 64 * lanes):
             if lanes == 16:
@@ -293,7 +293,7 @@ def chained_kernel(lanes: int) -> Any:
 def ctr_kernel(lanes: int) -> Any:
     """``high`` and ``low`` (uint64) are the counter of group 0."""
 
-    @compiled
+    @compiled(variant=lanes)
     def ctr(source, target, keys, high, low, start, stop):  # type: ignore[no-untyped-def]
         for group in range(start, stop):
             at = group * 64 * lanes

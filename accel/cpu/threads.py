@@ -20,7 +20,7 @@ SWITCH = "LIUTONG_THREADS"
 def count() -> int:
     """How many threads work at a batch: ``LIUTONG_THREADS``, or the cores this process may use."""
     wanted = os.environ.get(SWITCH)
-    if wanted is None:
+    if not wanted:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if not wanted.isascii() or not wanted.isdigit() or not 1 <= int(wanted) <= 1024:
         raise BadParameter(f"{SWITCH} must be a number from 1 to 1024, not {wanted!r}")

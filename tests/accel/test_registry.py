@@ -3,7 +3,7 @@ import json
 import pytest
 
 from accel import features, selftest, thresholds
-from accel.errors import BackendUnavailable, DeviceOutOfMemory, SelfTestFailed
+from accel.errors import BackendUnavailable, BadParameter, DeviceOutOfMemory, SelfTestFailed
 from accel.registry import Op
 
 
@@ -179,3 +179,11 @@ def test_a_backend_with_a_wrong_answer_is_not_handed_out(broken):
     for _ in range(2):
         with pytest.raises(SelfTestFailed):
             op.select("portable", batch=1)
+
+
+def test_a_wrong_number_of_threads_is_named_and_not_taken_for_a_broken_kernel(monkeypatch):
+    monkeypatch.setenv("LIUTONG_THREADS", "many")
+    op = make_op()
+    op.known_answer(lambda run: None)
+    with pytest.raises(BadParameter, match="LIUTONG_THREADS"):
+        op.select("portable", batch=1)

@@ -51,7 +51,7 @@ def test_a_forked_process_makes_threads_of_its_own(monkeypatch):
     assert process.exitcode == 0
 
 
-@pytest.mark.parametrize("wanted", ["0", "-1", "many", "", "1e3", "²"])
+@pytest.mark.parametrize("wanted", ["0", "-1", "many", "1e3", "²"])
 def test_a_thread_count_that_is_none_is_refused(monkeypatch, wanted):
     monkeypatch.setenv(threads.SWITCH, wanted)
     with pytest.raises(BadParameter):
