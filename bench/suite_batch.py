@@ -11,8 +11,8 @@ from accel.registry import operations
 from bench import plots
 from bench.measure import Row
 
-_EFFORT = Effort(cell_seconds=0.1, patience_seconds=2.0)
-_INCLUDES = "whole call on all cores, sample arguments; sizes end where a batch would take over 2 s"
+_EFFORT = Effort(cell_seconds=0.05, patience_seconds=1.0)
+_INCLUDES = "whole call on all cores, sample arguments; sizes end where a batch would take over 1 s"
 
 
 def run(quick: bool) -> Iterator[Row]:

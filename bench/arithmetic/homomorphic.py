@@ -22,7 +22,7 @@ _INCLUDES = "one core, Python integers in and out; add: arrays in memory"
 
 
 def rows(quick: bool) -> Iterator[Row]:
-    seconds = 0.3 if quick else 3.0
+    seconds = 0.3 if quick else 1.5
     heu = peers.measure("heu", str(seconds), "64" if quick else "256")
     batch = 64 if quick else 1024
     with one_core():

@@ -15,7 +15,7 @@ _INCLUDES = "all cores, database of bytes in memory"
 
 
 def rows(quick: bool, cores: int) -> Iterator[Row]:
-    seconds = 0.3 if quick else 3.0
+    seconds = 0.3 if quick else 1.5
     side = 4096 if quick else 32768
     rng = np.random.default_rng()
     database = rng.integers(0, 256, (side, side), dtype=np.uint8)

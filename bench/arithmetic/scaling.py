@@ -18,7 +18,7 @@ def rows(quick: bool, cores: int) -> Iterator[Row]:
     """Rows "NAME, 2 cores over 1"; nothing on a machine of one core."""
     if cores < 2:
         return
-    seconds = 0.3 if quick else 3.0
+    seconds = 0.3 if quick else 1.5
     for name, (work, batch) in _works(quick).items():
         with one_core():
             alone = rate(work, batch, seconds=seconds)
