@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from compute.errors import ProtocolAbort
-from compute.protocols.protocol import Message, Output, Progress, Receive, Steps
+from compute.protocols.protocol import Checkpoint, Compute, Output, Progress, Receive, Reply, Steps
 from compute.protocols.runner import Ended, advance
 from compute.wire import codec
 from compute.wire.transcript import Transcript
@@ -65,6 +65,7 @@ class _Local:
         }
         self.transcripts = {role: Transcript(role, self.binding) for role in self.steps}
         self.progress: dict[str, list[Progress]] = {role: [] for role in self.steps}
+        self.checkpoints: dict[str, list[int]] = {role: [] for role in self.steps}
 
     def turn(self) -> None:
         """Let every role run that can."""
@@ -86,7 +87,7 @@ class _Local:
             stuck = ", ".join(f"{role} waits for {effect.role}" for role, effect in self.waiting.items())
             raise ProtocolAbort(f"no role can go on: {stuck}")
 
-    def _run(self, role: str, message: Message | None) -> None:
+    def _run(self, role: str, message: Reply) -> None:
         while True:
             effect = advance(self.steps[role], message)
             message = None
@@ -98,6 +99,12 @@ class _Local:
                 return
             if isinstance(effect, Progress):
                 self.progress[role].append(effect)
+                continue
+            if isinstance(effect, Compute):
+                message = tuple(call.function(*call.arguments) for call in effect.calls)
+                continue
+            if isinstance(effect, Checkpoint):
+                self.checkpoints[role].append(effect.index)
                 continue
             if (role, effect.role) not in self.queues:
                 raise ProtocolAbort(f"there is no role {effect.role}")

@@ -1,9 +1,10 @@
 """What a protocol is: pure roles that exchange typed messages, and a registry of job kinds.
 
-A role is a generator. It yields *effects* (`Send`, `Receive`, `Progress`) and ends by returning an
-`Output`. It does no input or output of its own, so the same code runs in a unit test, between two node
-processes, through a relay and from recorded vectors; a runner (`compute.protocols.runner`) performs the
-effects. Between two yields a role may compute as long as it likes: runners step it in a worker thread.
+A role is a generator. It yields *effects* (`Send`, `Receive`, `Progress`, `Compute`, `Checkpoint`) and ends
+by returning an `Output`. It does no input or output of its own but through `Session.workspace` and
+`Session.cache`, so the same code runs in a unit test, between two node processes, through a relay and from
+recorded vectors; a runner (`compute.protocols.runner`) performs the effects. Between two yields a role may
+compute as long as it likes: runners step it in a worker thread.
 
     def sender(session: Session, items: Sequence[bytes]) -> Steps:
         blinded = ...
@@ -14,7 +15,7 @@ effects. Between two yields a role may compute as long as it likes: runners step
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ import msgspec
 import pyarrow as pa
 
 from compute.errors import BadInput, ProtocolAbort
+from compute.protocols.workspace import Cache, MemoryCache, MemoryWorkspace, Workspace
 from compute.wire.messages import JobSpec
 
 # os.urandom in production, a seeded stream in vectors and tests.
@@ -33,6 +35,7 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 
 
 M = TypeVar("M", bound=Message)
+P = TypeVar("P")
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,36 @@ class Progress:
     total: int = 0
 
 
+@dataclass(frozen=True, repr=False)  # holds secrets: keep it out of logs
+class Call:
+    """One piece of heavy work: a function that is importable by name, of plain arguments and NumPy arrays.
+
+    It depends on nothing but its arguments (randomness is one of them), so a runner may do it in this
+    thread, in several, or on another machine of the party, and do it again if that machine dies.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True, repr=False)
+class Compute:
+    """Do these calls, in any order or at once; the role gets their results in the order of the calls."""
+
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All up to here is done and lies in the workspace; counted 1, 2, … by every role of the job alike.
+
+    The runner agrees with every peer on what passed so far and keeps that. A job that was cut starts again
+    with ``Session.resumed`` at the last checkpoint that all its roles have.
+    """
+
+    index: int
+
+
 @dataclass(frozen=True, repr=False)  # holds results: keep it out of logs
 class Output:
     """What a role ends with.
@@ -76,11 +109,23 @@ class Output:
     metrics: Mapping[str, int] = field(default_factory=dict)
 
 
-Effect = Send | Receive | Progress
-Steps = Generator[Effect, Message | None, Output]
+Effect = Send | Receive | Progress | Compute | Checkpoint
+# What an effect gives back: a message, the results of calls, or nothing.
+Reply = Message | tuple[Any, ...] | None
+Steps = Generator[Effect, Reply, Output]
+# A piece of a role that gives a value: ``value = yield from part(...)``.
+Part = Generator[Effect, Reply, P]
 
 
-def receive(role: str, message_type: type[M]) -> Generator[Effect, Message | None, M]:
+def compute(calls: Iterable[Call]) -> Part[tuple[Any, ...]]:
+    """Have calls done: ``left, right = yield from compute([Call(f, (a,)), Call(f, (b,))])``."""
+    results = yield Compute(tuple(calls))
+    if not isinstance(results, tuple):
+        raise TypeError("a runner answers Compute with the results of the calls")
+    return results
+
+
+def receive(role: str, message_type: type[M]) -> Part[M]:
     """Wait for one typed message: ``reply = yield from receive("sender", Reply)``."""
     message = yield Receive(role, message_type)
     if not isinstance(message, message_type):
@@ -95,6 +140,12 @@ class Session:
     ``binding`` is SHA-256 over job id and spec hash; protocols mix it into every hash and proof so that a
     message of one job is worthless in another. ``min_cohort`` is the strictest floor of the job's grants.
     ``secrets`` is empty at nodes; in the SDK it holds the consumer's per-job secret state.
+
+    ``workspace`` is this job's own storage: what does not fit the memory, and what outlives a cut. ``cache``
+    outlives the job. ``version_secret`` is 32 bytes that stay the same for this node and dataset version
+    (empty where there is no dataset): derive from it by purpose, never use it as it is. ``memory_bytes``
+    bounds what the role holds at once, ``parallel`` says how many calls are worth asking for at once,
+    ``resumed`` is the last checkpoint of all roles (0: from the start).
     """
 
     role: str
@@ -104,6 +155,12 @@ class Session:
     min_cohort: int
     rng: Rng
     secrets: Mapping[str, bytes] = field(default_factory=dict)
+    workspace: Workspace = field(default_factory=MemoryWorkspace)
+    cache: Cache = field(default_factory=MemoryCache)
+    version_secret: bytes = b""
+    memory_bytes: int = 1 << 30
+    parallel: int = 1
+    resumed: int = 0
 
 
 def _as_written(params: dict[str, Any], rng: Rng) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -125,6 +182,7 @@ class JobKind:
     ``result_roles`` are the nodes' roles that may deliver a payload (some only if the params say so).
     ``role_names`` are the roles as a form shows them, ``p*`` for p1…pN.
     ``unit`` says what one unit is, ``example`` is what a user writes as params before ``prepare``.
+    ``resumable``: its roles yield `Checkpoint`, so a node takes a job up again after a cut or a restart.
     """
 
     name: str
@@ -141,6 +199,7 @@ class JobKind:
     role_names: tuple[str, ...] = ()
     unit: str = "job"
     example: Mapping[str, Any] = field(default_factory=dict)
+    resumable: bool = False
 
     def parse(self, spec: JobSpec) -> Any:
         """The spec's params as this kind's type; raises BadInput naming the field that does not fit."""

@@ -23,7 +23,18 @@ from compute.errors import (
     PeerLost,
     ProtocolAbort,
 )
-from compute.protocols.protocol import Effect, Message, Output, Progress, Receive, Send, Steps
+from compute.protocols.protocol import (
+    Checkpoint,
+    Compute,
+    Effect,
+    Message,
+    Output,
+    Progress,
+    Receive,
+    Reply,
+    Send,
+    Steps,
+)
 from compute.wire import codec
 from compute.wire.channel import Channel
 from compute.wire.transcript import Transcript
@@ -106,13 +117,17 @@ class Ended:
     output: Output
 
 
-def advance(steps: Steps, message: Message | None) -> Effect | Ended:
+def advance(steps: Steps, message: Reply) -> Effect | Ended:
     """Let a role compute up to its next effect."""
     # A StopIteration must not cross a future, so the end of a role becomes a value.
     try:
         return steps.send(message)
     except StopIteration as stop:
         return Ended(stop.value)
+
+
+def _compute(effect: Compute) -> tuple[Any, ...]:
+    return tuple(call.function(*call.arguments) for call in effect.calls)
 
 
 class _Outbox:
@@ -160,7 +175,7 @@ class _Driver:
 
     async def drive(self, steps: Steps, on_progress: Callable[[Progress], None]) -> Output:
         loop = asyncio.get_running_loop()
-        message: Message | None = None
+        message: Reply = None
         while True:
             # After a cancel the thread finishes its step alone; nobody reads what it yields.
             effect = await self._unless_cancelled(
@@ -173,6 +188,10 @@ class _Driver:
                 self._send(effect)
             elif isinstance(effect, Receive):
                 message = await self._receive(effect)
+            elif isinstance(effect, Compute):
+                message = await self._unless_cancelled(loop.run_in_executor(self._executor, _compute, effect))
+            elif isinstance(effect, Checkpoint):
+                continue
             else:
                 on_progress(effect)
 

@@ -7,7 +7,7 @@ receiver never allocates for more than what it was told to expect.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -16,7 +16,7 @@ from msgspec import Meta
 from accel import curve25519
 from accel.errors import BadEncoding, InvalidPoint
 from compute.errors import ProtocolAbort
-from compute.protocols.protocol import Effect, Message, Progress, Rng, Send, receive
+from compute.protocols.protocol import Message, Part, Progress, Rng, Send, receive
 
 BLOCK_BYTES = 1 << 17
 Uint32 = Annotated[int, Meta(ge=0, le=(1 << 32) - 1)]
@@ -36,7 +36,7 @@ def block_items(width: int) -> int:
 
 def send_array(
     role: str, count: int, width: int, produce: Callable[[int, int], bytes], phase: str
-) -> Generator[Effect, Message | None, None]:
+) -> Part[None]:
     """Send ``count`` items; ``produce(start, stop)`` makes the bytes of a block just before it goes out."""
     step = block_items(width)
     for index, start in enumerate(range(0, count, step)):
@@ -46,7 +46,7 @@ def send_array(
     yield Progress(phase, count, count)
 
 
-def receive_array(role: str, count: int, width: int, phase: str) -> Generator[Effect, Message | None, bytes]:
+def receive_array(role: str, count: int, width: int, phase: str) -> Part[bytes]:
     """Receive exactly ``count`` items; raises ProtocolAbort for blocks out of order or of a wrong length."""
     step = block_items(width)
     data = bytearray()
@@ -63,7 +63,7 @@ def receive_array(role: str, count: int, width: int, phase: str) -> Generator[Ef
     return bytes(data)
 
 
-def receive_points(role: str, counts: Sequence[int], phase: str) -> Generator[Effect, Message | None, bytes]:
+def receive_points(role: str, counts: Sequence[int], phase: str) -> Part[bytes]:
     """Receive curve25519 points, ``counts[i]`` for set i; raises ProtocolAbort unless each is valid.
 
     Within a set they must differ: honest roles remove repeats before blinding, which is injective.

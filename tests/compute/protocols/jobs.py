@@ -57,12 +57,15 @@ class Job:
         floor: int = 0,
         seed: int | str = 0,
         binding: bytes = BINDING,
+        storage: Mapping[str, dict[str, Any]] | None = None,
     ) -> None:
+        """``storage``: per role more fields of its `Session`, such as workspace, cache or memory_bytes."""
         self.kind = job_kind(kind)
         self.tables = dict(tables)
         self.floor = floor
         self.seed = seed
         self.binding = binding
+        self.storage = dict(storage or {})
         roles = (*tables, self.kind.consumer_role) if self.kind.consumer_role else tuple(tables)
         final, self.secrets = self.kind.prepare(params, seeded(f"{seed} prepare"))
         self.spec = spec_of(kind, final, roles)
@@ -72,7 +75,18 @@ class Job:
     def session(self, role: str) -> Session:
         secrets = self.secrets if role == (self.kind.consumer_role or "") else {}
         rng = seeded(f"{self.seed} {role}")
-        return Session(role, self.spec, self.params, self.binding, self.floor, rng, secrets)
+        secret = hashlib.sha256(f"version of {role}".encode()).digest() if role in self.tables else b""
+        return Session(
+            role,
+            self.spec,
+            self.params,
+            self.binding,
+            self.floor,
+            rng,
+            secrets,
+            version_secret=secret,
+            **self.storage.get(role, {}),
+        )
 
     def consumer(self) -> Session:
         return Session("", self.spec, self.params, self.binding, self.floor, seeded("open"), self.secrets)

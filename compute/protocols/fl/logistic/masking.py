@@ -12,7 +12,7 @@ section 4, without its dropout recovery.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Annotated
 
@@ -25,7 +25,7 @@ from msgspec import Meta
 from accel.encoding import to_fixed
 from accel.errors import BadParameter
 from compute.errors import BadInput, ProtocolAbort
-from compute.protocols.protocol import Effect, Message, Rng, Send, receive
+from compute.protocols.protocol import Message, Part, Rng, Send, receive
 
 WORD_BYTES = 32
 MODULUS = 1 << (8 * WORD_BYTES)
@@ -64,9 +64,7 @@ class Masks:
         return b"".join((value % MODULUS).to_bytes(WORD_BYTES, "little") for value in masked)
 
 
-def agree(
-    role: str, peers: Sequence[str], binding: bytes, rng: Rng
-) -> Generator[Effect, Message | None, Masks]:
+def agree(role: str, peers: Sequence[str], binding: bytes, rng: Rng) -> Part[Masks]:
     """Exchange keys with every other party and derive the pairwise seeds.
 
     The channels authenticate the keys; the binding ties the seeds to the job. Raises ProtocolAbort for a

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
@@ -29,10 +29,10 @@ from compute.protocols.fl.logistic import masking
 from compute.protocols.fl.logistic.model import F64, Newton, Rows, rows_of, sums, sums_length
 from compute.protocols.participants import stacked_roles
 from compute.protocols.protocol import (
-    Effect,
     JobKind,
     Message,
     Output,
+    Part,
     Progress,
     Send,
     Session,
@@ -199,7 +199,7 @@ def _coordinator(session: Session) -> Steps:
     return Output(sealed=payload.encode(fit), metrics={"rows": count, "rounds": done})
 
 
-def _aggregate(parties: Sequence[str], number: int, length: int) -> Generator[Effect, Message | None, F64]:
+def _aggregate(parties: Sequence[str], number: int, length: int) -> Part[F64]:
     vectors = {}
     for role in parties:
         message = yield from receive(role, Masked)
@@ -209,12 +209,12 @@ def _aggregate(parties: Sequence[str], number: int, length: int) -> Generator[Ef
     return np.array([float(value) for value in masking.add(vectors, length)])
 
 
-def _broadcast(parties: Sequence[str], message: Message) -> Generator[Effect, Message | None, None]:
+def _broadcast(parties: Sequence[str], message: Message) -> Part[None]:
     for role in parties:
         yield Send(role, message)
 
 
-def _receive_scaling(width: int, heard: hashlib._Hash) -> Generator[Effect, Message | None, tuple[F64, F64]]:
+def _receive_scaling(width: int, heard: hashlib._Hash) -> Part[tuple[F64, F64]]:
     message = yield from receive(COORDINATOR, Scaling)
     heard.update(codec.encode(message))
     mean, scale = _finite(message.mean, width), _finite(message.scale, width)

@@ -13,7 +13,7 @@ Source: Meadows, "A More Efficient Cryptographic Matchmaking Protocol", 1986; Hu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -25,17 +25,7 @@ from compute.errors import BadInput, BadMessage, CohortTooSmall, ProtocolAbort
 from compute.protocols import payload
 from compute.protocols.identifiers import KeyColumns, Keys, Normalisation, column, keys_of
 from compute.protocols.participants import require_roles
-from compute.protocols.protocol import (
-    Effect,
-    JobKind,
-    Message,
-    Output,
-    Send,
-    Session,
-    Steps,
-    receive,
-    register,
-)
+from compute.protocols.protocol import JobKind, Message, Output, Part, Send, Session, Steps, receive, register
 from compute.protocols.stream import (
     permutation,
     receive_array,
@@ -196,9 +186,7 @@ def start(session: Session, table: pa.Table | None) -> Steps:
     )
 
 
-def _matches(
-    peer: str, count: int, width: int, theirs: frozenset[bytes]
-) -> Generator[Effect, Message | None, list[int]]:
+def _matches(peer: str, count: int, width: int, theirs: frozenset[bytes]) -> Part[list[int]]:
     mine = split((yield from receive_array(peer, count, width, "psi.match")), width)
     if len(set(mine)) != count:
         raise ProtocolAbort(f"{peer} returned a tag twice")
