@@ -14,8 +14,8 @@ from accel import curve25519
 from compute.errors import BadInput, BadMessage, CohortTooSmall, ProtocolAbort
 from compute.protocols.identifiers import Normalisation, encode_key
 from compute.protocols.protocol import Message, Output, Send, Steps, receive
-from compute.protocols.psi.ecdh.protocol import Size, domain_separation
 from compute.protocols.runner import RunResult
+from compute.protocols.sets import Size, domain_separation
 from compute.protocols.stream import Block, split, tag_bytes
 from compute.wire import codec
 from tests.compute.protocols.hostile import replacing

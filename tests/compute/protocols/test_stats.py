@@ -17,8 +17,8 @@ from sklearn.datasets import load_breast_cancer
 
 from accel import paillier
 from compute.errors import BadInput, BadMessage, CohortTooSmall, ProtocolAbort
-from compute.protocols.psi.ecdh.protocol import Size
 from compute.protocols.runner import RunResult
+from compute.protocols.sets import Size
 from compute.protocols.stats import moments
 from compute.protocols.stats.exchange import Summary
 from compute.protocols.stats.horizontal.protocol import Partial

@@ -8,7 +8,7 @@ import pytest
 
 from accel import curve25519
 from compute.protocols.identifiers import Normalisation, encode_key
-from compute.protocols.psi.ecdh.protocol import domain_separation
+from compute.protocols.sets import domain_separation
 from tests.compute.protocols import vectors
 
 FILES = vectors.files()

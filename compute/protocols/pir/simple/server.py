@@ -22,7 +22,7 @@ from compute.protocols.pir.simple.shape import (
     words,
 )
 from compute.protocols.protocol import Output, Progress, Send, Session, Steps
-from compute.protocols.psi.ecdh.protocol import domain_separation
+from compute.protocols.sets import domain_separation
 from compute.protocols.stream import receive_array, receive_points, send_array
 
 

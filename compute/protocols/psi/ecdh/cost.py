@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from accel import curve25519
 from compute.protocols.cost import Cost, array_bytes, message_bytes
-from compute.protocols.psi.ecdh.protocol import Size
+from compute.protocols.sets import Size
 from compute.protocols.stream import tag_bytes
 
 

@@ -13,7 +13,7 @@ Source: Meadows, "A More Efficient Cryptographic Matchmaking Protocol", 1986; Hu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -25,7 +25,15 @@ from compute.errors import BadInput, BadMessage, CohortTooSmall, ProtocolAbort
 from compute.protocols import payload
 from compute.protocols.identifiers import KeyColumns, Keys, Normalisation, column, keys_of
 from compute.protocols.participants import require_roles
-from compute.protocols.protocol import JobKind, Message, Output, Part, Send, Session, Steps, receive, register
+from compute.protocols.protocol import JobKind, Output, Part, Send, Session, Steps, receive, register
+from compute.protocols.sets import (
+    MAX_ELEMENTS,
+    Size,
+    blinding,
+    check_peer_size,
+    check_size,
+    domain_separation,
+)
 from compute.protocols.stream import (
     permutation,
     receive_array,
@@ -38,7 +46,6 @@ from compute.protocols.stream import (
 from compute.wire.messages import JobSpec, Name
 
 ROLES = ("left", "right")
-MAX_ELEMENTS = 1 << 28
 Side = Literal["left", "right"]
 
 
@@ -76,52 +83,12 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"output_columns: {side} is not in output_to")
 
 
-class Size(Message, frozen=True, tag="psi.size"):
-    """How many distinct keys the sender compares."""
-
-    count: Annotated[int, Meta(ge=0, le=MAX_ELEMENTS)]
-
-
 class Matches(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an outputting role seals for the consumer; columns and rows only if they are to be delivered."""
 
     count: Annotated[int, Meta(ge=0)]
     columns: tuple[str, ...] = ()
     rows: list[list[Any]] = []
-
-
-def check_size(role: str, count: int, most: int, floor: int) -> None:
-    """Raise CohortTooSmall or BadInput if our own set may not enter the protocol."""
-    if count < floor:
-        raise CohortTooSmall(
-            f"{role} has {count} distinct keys, fewer than the floor of {floor}: check the key columns",
-            count=count,
-            floor=floor,
-        )
-    if count > most:
-        raise BadInput(f"{role} has {count} distinct keys, more than max_elements {most}", count=count)
-
-
-def check_peer_size(role: str, count: int, most: int, floor: int) -> None:
-    """Raise CohortTooSmall or ProtocolAbort if the peer's set may not be compared with ours."""
-    if count < floor:
-        raise CohortTooSmall(f"{role} has fewer distinct keys than the floor of {floor}", floor=floor)
-    if count > most:
-        raise ProtocolAbort(f"{role} wants to compare more keys than max_elements {most}")
-
-
-def domain_separation(purpose: bytes, binding: bytes) -> bytes:
-    """The hash-to-curve tag of one job: a group element of one job is worthless in another."""
-    return b"LIUTONG-V1-" + purpose + b"-" + curve25519.SUITE + b"-" + binding.hex().encode()
-
-
-def blinding(items: Sequence[bytes], dst: bytes, scalar: bytes) -> Callable[[int, int], bytes]:
-    """What `stream.send_array` asks for: items hashed to the curve and multiplied, block by block."""
-
-    def blind(first: int, last: int) -> bytes:
-        return curve25519.hash_and_multiply(items[first:last], dst, scalar)
-
-    return blind
 
 
 def start(session: Session, table: pa.Table | None) -> Steps:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from accel import curve25519
 from compute.protocols.cost import Cost, array_bytes, message_bytes
-from compute.protocols.psi.ecdh.protocol import Size
+from compute.protocols.sets import Size
 from compute.protocols.stats.exchange import Summary
 from compute.protocols.stats.vertical.protocol import Counts
 from compute.protocols.stream import tag_bytes

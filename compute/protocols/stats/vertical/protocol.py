@@ -27,7 +27,7 @@ from compute.protocols import filters
 from compute.protocols.identifiers import KeyColumns, Normalisation, keys_of
 from compute.protocols.participants import require_consumer_apart, require_roles
 from compute.protocols.protocol import JobKind, Message, Output, Send, Session, Steps, receive, register
-from compute.protocols.psi.ecdh.protocol import (
+from compute.protocols.sets import (
     MAX_ELEMENTS,
     Size,
     blinding,

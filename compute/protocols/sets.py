@@ -1,0 +1,54 @@
+"""Rules that every protocol over sets of keys keeps: size limits, floors, and hashes bound to one job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+from msgspec import Meta
+
+from accel import curve25519
+from compute.errors import BadInput, CohortTooSmall, ProtocolAbort
+from compute.protocols.protocol import Message
+
+MAX_ELEMENTS = 1 << 28
+
+
+class Size(Message, frozen=True, tag="psi.size"):
+    """How many distinct keys the sender compares."""
+
+    count: Annotated[int, Meta(ge=0, le=MAX_ELEMENTS)]
+
+
+def check_size(role: str, count: int, most: int, floor: int) -> None:
+    """Raise CohortTooSmall or BadInput if our own set may not enter the protocol."""
+    if count < floor:
+        raise CohortTooSmall(
+            f"{role} has {count} distinct keys, fewer than the floor of {floor}: check the key columns",
+            count=count,
+            floor=floor,
+        )
+    if count > most:
+        raise BadInput(f"{role} has {count} distinct keys, more than max_elements {most}", count=count)
+
+
+def check_peer_size(role: str, count: int, most: int, floor: int) -> None:
+    """Raise CohortTooSmall or ProtocolAbort if the peer's set may not be compared with ours."""
+    if count < floor:
+        raise CohortTooSmall(f"{role} has fewer distinct keys than the floor of {floor}", floor=floor)
+    if count > most:
+        raise ProtocolAbort(f"{role} wants to compare more keys than max_elements {most}")
+
+
+def domain_separation(purpose: bytes, binding: bytes) -> bytes:
+    """The hash-to-curve tag of one job: a group element of one job is worthless in another."""
+    return b"LIUTONG-V1-" + purpose + b"-" + curve25519.SUITE + b"-" + binding.hex().encode()
+
+
+def blinding(items: Sequence[bytes], dst: bytes, scalar: bytes) -> Callable[[int, int], bytes]:
+    """What `stream.send_array` asks for: items hashed to the curve and multiplied, block by block."""
+
+    def blind(first: int, last: int) -> bytes:
+        return curve25519.hash_and_multiply(items[first:last], dst, scalar)
+
+    return blind
