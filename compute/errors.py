@@ -59,6 +59,18 @@ class DataError(ComputeError):
     code = "data.invalid"
 
 
+class DiskFull(DataError):
+    """There is no room for what a job must keep; nothing half-written counts."""
+
+    code = "data.disk_full"
+
+
+class OutOfMemory(ComputeError):
+    """The computation needs more memory than there is: lower the node's ``memory_bytes``, or give it more."""
+
+    code = "compute.out_of_memory"
+
+
 class ProtocolAbort(ComputeError):
     """A protocol stopped because a peer or an input broke one of its rules."""
 

@@ -220,7 +220,12 @@ JobState = Literal["accepted", "running", "completed", "refused", "failed", "can
 
 
 class JobStatus(Document, frozen=True):
-    """A node's view of its part in a job. The last five states are final and have a receipt."""
+    """A node's view of its part in a job. The last five states are final and have a receipt.
+
+    ``rate_milli`` is how many items of the phase are done in 1000 seconds and ``seconds_left`` how long the
+    phase still takes at that rate; None while nobody can tell (no total, too early, no part of a phase).
+    ``attempts`` counts how often the job began: more than one after a cut or a restart.
+    """
 
     job: Hex32
     role: str
@@ -234,6 +239,9 @@ class JobStatus(Document, frozen=True):
     remedy: Text = ""
     receipt: Hex32 | None = None
     has_result: bool = False
+    rate_milli: Count | None = None
+    seconds_left: Count | None = None
+    attempts: Count = 0
 
 
 class NodeIdentity(Document, frozen=True):

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Iterable
 
 _CHAIN = b"liutong/transcript/chain/v1\x00"
 _PAIR = b"liutong/transcript/pair/v1\x00"
@@ -68,6 +69,14 @@ class Transcript:
         for first, second, peer in pairs:
             digest.update(_prefixed(first.encode()) + _prefixed(second.encode()) + self.peer_digest(peer))
         return digest.digest()
+
+    def chains(self) -> tuple[tuple[str, str, bytes, int], ...]:
+        """The record itself, to be kept over a restart: sender, receiver, link, count; sorted."""
+        return tuple((*pair, *self._chains[pair]) for pair in sorted(self._chains))
+
+    def restore(self, chains: Iterable[tuple[str, str, bytes, int]]) -> None:
+        """Go on from what `chains` gave for the same role and binding; what was recorded is dropped."""
+        self._chains = {(sender, receiver): (link, count) for sender, receiver, link, count in chains}
 
     def _chain(self, sender: str, receiver: str) -> tuple[bytes, int]:
         seed = _CHAIN + _prefixed(self._binding) + _prefixed(sender.encode()) + _prefixed(receiver.encode())
