@@ -169,6 +169,12 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    # JSON schemas of job kinds go in as they are, which needs the version that speaks JSON Schema 2020-12.
+    "OAS_VERSION": "3.1.1",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "market.api.openapi_kinds.add_kinds",
+    ],
     "ENUM_NAME_OVERRIDES": {
         "PartyState": "market.parties.models.Party.State",
         "DatasetState": "market.catalog.models.Dataset.State",

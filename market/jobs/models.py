@@ -60,7 +60,7 @@ class JobPart(models.Model):
     """One role's share of a job: a node's, or the consumer's own (then ``grant`` is empty).
 
     ``node_state`` is the node's JobState, with "waiting" before the node has it and "unreachable" never
-    stored: silence changes nothing until the deadline.
+    stored: silence changes nothing until the deadline. A consumer's own role follows the job's state.
     """
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="parts")
@@ -71,6 +71,9 @@ class JobPart(models.Model):
     phase = models.CharField(max_length=200, blank=True)
     done = models.BigIntegerField(default=0)
     total = models.BigIntegerField(default=0)
+    rate_milli = models.BigIntegerField(null=True, blank=True, help_text="items of the phase per 1000 s")
+    seconds_left = models.BigIntegerField(null=True, blank=True, help_text="of the phase, at that rate")
+    attempts = models.BigIntegerField(default=0, help_text="more than one after a cut or a restart")
     reason = models.CharField(max_length=100, blank=True)
     rule = models.CharField(max_length=100, blank=True)
     message = models.TextField(blank=True)

@@ -20,6 +20,8 @@ from market.parties.actor import Actor
 
 NODE_FINAL = frozenset({"completed", "refused", "failed", "cancelled", "expired"})
 # What a job is called when its parts ended differently: the first of these that occurs.
+# A role that the consumer runs itself reports to nobody: its state is what the job's says about it.
+_OWN_ROLE = {"settled": "completed", "receipted": "running", "submitted": "waiting", "reserved": "waiting"}
 _WORST_FIRST = ("refused", "failed", "expired", "cancelled")
 _DRIVE = Actor.system("drive")
 
@@ -31,6 +33,9 @@ def record_status(part: JobPart, status: JobStatus) -> None:
         "phase": status.phase,
         "done": status.done,
         "total": status.total,
+        "rate_milli": status.rate_milli,
+        "seconds_left": status.seconds_left,
+        "attempts": status.attempts,
         "reason": status.reason[:100],
         "rule": status.rule[:100],
         "message": status.message,
@@ -104,6 +109,7 @@ def derive(job_id: str, now: float | None = None) -> str:
         else:
             job.state = state
             job.save(update_fields=["state", "updated_at"])
+            _tell_own_role(job)
             note(job, state)
         return state
 
@@ -219,7 +225,12 @@ def _end(job: Job, state: str, reason: dict[str, Any] | None) -> None:
     job.state, job.reason = state, reason
     job.updated_at = timezone.now()
     job.save(update_fields=["state", "reason", "updated_at"])
+    _tell_own_role(job)
     note(job, state, str((reason or {}).get("message", ""))[:4000])
     audit.append(
         f"job.{state}", actor=_DRIVE, subject=job.job_id, code=str((reason or {}).get("code", ""))[:100]
     )
+
+
+def _tell_own_role(job: Job) -> None:
+    job.parts.filter(grant=None).update(node_state=_OWN_ROLE.get(job.state, job.state))

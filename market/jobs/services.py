@@ -20,8 +20,9 @@ from contracts import eip712
 from market.audit import services as audit
 from market.errors import BadRequest, BadSignature, JobExists, JobRejected, NotFound, ScopeMissing
 from market.grants.models import Grant
-from market.jobs.kinds import job_kind, job_kinds
+from market.jobs.kinds import job_kind
 from market.jobs.models import Draft, Job, JobEvent, JobPart
+from market.jobs.parameters import check_parameters
 from market.ledger import chain as door
 from market.ledger import outbox
 from market.ledger.signers import signed_by
@@ -36,9 +37,9 @@ def submit_job(*, spec: JobSpec, request: SignedRequest, actor: Actor, draft_id:
     """Take a consumer's signed order, queue its reservation on chain.
 
     The portal checks what makes an order an order: it is the caller's, signed by the key the chain names, its
-    digests and lines fit. Whether it is *allowed* the nodes and the chain decide. Raises JobExists for a
-    request that was used before, JobRejected naming the rule, BadSignature, ChainUnavailable (new work waits
-    when the chain is silent).
+    digests and lines fit, its parameters those of its kind. Whether it is *allowed* the nodes and the chain
+    decide. Raises JobExists for a request that was used before, JobRejected naming the rule, BadRequest
+    naming the parameter, BadSignature, ChainUnavailable (new work waits when the chain is silent).
     """
     actor.require("jobs")
     if actor.party is None or spec.consumer != actor.party_id or request.consumer != actor.party_id:
@@ -51,8 +52,10 @@ def submit_job(*, spec: JobSpec, request: SignedRequest, actor: Actor, draft_id:
     # Before anything else that could differ: a replay must be told as a replay.
     if Job.objects.filter(pk=request.job).exists():
         raise JobExists(rule="replay", remedy="sign a new request with a fresh nonce")
-    if not any(kind["name"] == spec.kind for kind in job_kinds()):
-        raise JobRejected(f"unknown job kind {spec.kind!r}", rule="kind")
+    try:
+        check_parameters(spec.kind, spec.params)
+    except NotFound:
+        raise JobRejected(f"unknown job kind {spec.kind!r}", rule="kind") from None
     if request.deadline <= time.time():
         raise JobRejected("the deadline has passed", rule="deadline")
     door.require()
@@ -94,18 +97,22 @@ def submit_job(*, spec: JobSpec, request: SignedRequest, actor: Actor, draft_id:
 
 @transaction.atomic
 def cancel_job(*, job_id: str, actor: Actor) -> Job:
-    """Ask for the end of a job; the drive worker tells the nodes. A final job stays as it is."""
-    actor.require("jobs")
+    """Ask for the end of a job; the drive worker tells the nodes. A final job stays as it is.
+
+    The consumer may, and each provider whose node takes part: who may revoke the grant may end its use.
+    """
     job = visible_jobs(actor).filter(pk=job_id).first()
     if job is None:
         raise NotFound()
-    if actor.party is not None and job.consumer_id != actor.party_id:
-        raise ScopeMissing("only the consumer cancels a job")
+    as_provider = job.consumer_id != actor.party_id and takes_part(job, actor)
+    actor.require("grants" if as_provider else "jobs")
+    if actor.party is not None and job.consumer_id != actor.party_id and not as_provider:
+        raise ScopeMissing("only the consumer and the providers that take part cancel a job")
     job = Job.objects.select_for_update(of=("self",)).get(pk=job_id)
     if not job.is_final and job.cancel_requested_at is None:
         job.cancel_requested_at = timezone.now()
         job.save(update_fields=["cancel_requested_at", "updated_at"])
-        note(job, "cancel requested")
+        note(job, "cancel requested", str(actor.party or ""))
         audit.append("job.cancel.requested", actor=actor, subject=job_id)
     return job
 
@@ -177,6 +184,11 @@ def visible_drafts(actor: Actor) -> QuerySet[Draft]:
     return Draft.objects.filter(consumer_id=actor.party_id)
 
 
+def takes_part(job: Job, actor: Actor) -> bool:
+    """Whether the actor's party runs one of the job's roles at its node, under a grant it gave."""
+    return actor.party is not None and job.parts.filter(party=actor.party, grant__isnull=False).exists()
+
+
 def find_job(job_id: str, actor: Actor) -> Job:
     """A visible job; raises NotFound."""
     job = visible_jobs(actor).filter(pk=job_id).first()
@@ -210,4 +222,13 @@ def _grants_of(spec: JobSpec, request: SignedRequest, actor: Actor) -> dict[str,
             )
         if (grant.provider_id, grant.dataset_id) != (participant.party, participant.dataset):
             raise JobRejected(f"role {participant.role}: the grant is another party's", rule="grant")
+    for line in request.lines:
+        quota = grants[line.grant].quota
+        # What is left the chain knows best; more than the whole quota it can never grant.
+        if line.units > quota:
+            raise JobRejected(
+                f"the request reserves {line.units} units of a grant that allows {quota} in all",
+                rule="quota",
+                remedy="ask for less (fewer elements, queries or groups), or apply for a larger grant",
+            )
     return {key: grant for key, grant in grants.items() if key}

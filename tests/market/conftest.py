@@ -53,8 +53,6 @@ def staged(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.setattr(
         "market.jobs.drive.parties_with_nodes", lambda: [node.member.row for node in made.nodes.values()]
     )
-    # The catalogue of kinds has a test of its own; here one kind is enough.
-    monkeypatch.setattr("market.jobs.services.job_kinds", lambda: ({"name": "psi"},))
     return made
 
 

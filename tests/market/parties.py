@@ -429,12 +429,12 @@ class Stage:
                 )
             )
         spec = JobSpec(
-            kind="psi",
+            kind=changes.pop("kind", "psi"),
             purpose=changes.pop("purpose", "study A-17"),
             consumer=consumer.id,
             result_key=hexadecimal(consumer.keys.box_key),
             participants=tuple(participants),
-            params={"keys": {role: ["patient"] for role in lines}},
+            params=changes.pop("params", {"keys": {"left": ["patient"], "right": ["patient"]}}),
         )
         struct = eip712.JobRequest(
             consumer=consumer.keys.id,

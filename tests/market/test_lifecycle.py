@@ -130,13 +130,15 @@ def test_workers_may_repeat_every_step(stage: Stage, cast: Cast, grant: Grant) -
 
 
 def test_exhausted_quota_is_refused_without_a_transaction(stage: Stage, cast: Cast, grant: Grant) -> None:
+    stage.submit(cast.bob, {"left": (grant, 60)})
+    stage.settle()
     before = stage.lab.chain.nonce(stage.relay.account)
-    job = stage.submit(cast.bob, {"left": (grant, 101)})
+    job = stage.submit(cast.bob, {"left": (grant, 60)})
     stage.settle()
     job.refresh_from_db()
     assert job.state == "refused"
     assert job.reason["rule"] == "QuotaExceeded"
-    assert job.reason["arguments"]["left"] == 100
+    assert job.reason["arguments"]["left"] == 40
     assert job.reason["remedy"]
     assert stage.lab.chain.nonce(stage.relay.account) == before
 

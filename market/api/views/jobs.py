@@ -77,12 +77,12 @@ class JobEvents(ApiView):
 
 
 class JobCancel(ApiView):
-    write_scope = "jobs"
+    write_scope = "read"  # which scope is needed depends on the side: the service asks
 
     @extend_schema(request=EmptyInput, responses=JobSerializer)
     @idempotent
     def post(self, request: Request, job: str) -> Response:
-        """Ask for the end of a job."""
+        """Ask for the end of a job, as its consumer or as a provider that takes part."""
         self.given(EmptyInput)
         return Response(JobSerializer(services.cancel_job(job_id=job, actor=self.actor)).data)
 
