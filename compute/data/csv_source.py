@@ -24,13 +24,18 @@ from compute.errors import DataError
 BATCH_ROWS = 1 << 16
 # One record may hold several fields of the longest kind.
 _MAX_RECORD_BYTES = 8 << 20
+# DuckDB holds a few of these at a time; it must be longer than a record.
+_BUFFER_BYTES = 2 * _MAX_RECORD_BYTES
 _MAX_HEADER_BYTES = 1 << 20
 _RECORD = re.compile(r"CSV Error on Line: (\d+)")
 _WIDTH = re.compile(r"Expected Number of Columns: (\d+) Found: (\d+)")
 
 
-def read(path: Path, delimiter: str, columns: Sequence[ColumnConfig]) -> pa.Table:
-    """The declared columns of the file, typed; raises DataError naming file, line, column and reason."""
+def batches(path: Path, delimiter: str, columns: Sequence[ColumnConfig]) -> Iterator[pa.RecordBatch]:
+    """The declared columns of the file, typed, in its order; about 100 MiB are held, whatever its size.
+
+    Raises DataError naming file, line, column and reason.
+    """
     header = _header(path, delimiter)
     for column in columns:
         if column.name not in header:
@@ -41,16 +46,15 @@ def read(path: Path, delimiter: str, columns: Sequence[ColumnConfig]) -> pa.Tabl
                 line=1,
                 column=column.name,
             )
-    batches: list[pa.RecordBatch] = []
     rows = 0
     schema = pa.schema([(column.name, column.arrow_type) for column in columns])
     try:
-        for texts in _batches(path, delimiter, header, columns):
-            batches.append(_typed(path, delimiter, header, columns, schema, texts, rows))
+        for texts in _texts(path, delimiter, header, columns):
+            yield _typed(path, delimiter, header, columns, schema, texts, rows)
             rows += texts.num_rows
-    except duckdb.Error as error:
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        # What goes wrong while batches are drawn comes through Arrow, with DuckDB's words in it.
         raise _malformed(path, delimiter, header, str(error)) from None
-    return pa.Table.from_batches(batches, schema=schema)
 
 
 def _typed(
@@ -108,7 +112,7 @@ def _header(path: Path, delimiter: str) -> list[str]:
     return header
 
 
-def _batches(
+def _texts(
     path: Path, delimiter: str, header: Sequence[str], columns: Sequence[ColumnConfig]
 ) -> Iterator[pa.RecordBatch]:
     names = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in header)
@@ -118,7 +122,8 @@ def _batches(
         SELECT {wanted} FROM read_csv(
             $path, columns = {{{names}}}, header = true, auto_detect = false, compression = 'none',
             delim = {_literal(delimiter)}, quote = '"', escape = '"', comment = '', nullstr = '',
-            strict_mode = true, null_padding = false, max_line_size = {_MAX_RECORD_BYTES}
+            strict_mode = true, null_padding = false, max_line_size = {_MAX_RECORD_BYTES},
+            buffer_size = {_BUFFER_BYTES}
         )
     """  # noqa: S608
     with duckdb.connect(":memory:") as connection:
@@ -139,6 +144,8 @@ def _malformed(path: Path, delimiter: str, header: Sequence[str], message: str) 
         reason = "a quoted field does not end, or something follows its closing quote"
     elif "Invalid unicode" in message:
         reason = "the text is not UTF-8"
+    elif "Out of Memory" in message:
+        reason = "there is not enough memory to read it"
     else:
         reason = "the file is not separated text after RFC 4180, or its line ends are mixed"
     found = _RECORD.search(message)

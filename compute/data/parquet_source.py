@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,22 +12,26 @@ from compute.data.columns import BadCell, ColumnConfig, conform
 from compute.errors import DataError
 
 _BATCH_ROWS = 1 << 16
+# Of one column of a row group, read at a time.
+_BUFFER_BYTES = 1 << 20
 
 
-def read(path: Path, columns: Sequence[ColumnConfig]) -> pa.Table:
-    """The declared columns of the file, typed; raises DataError naming file, row (from 1), column, reason."""
+def batches(path: Path, columns: Sequence[ColumnConfig]) -> Iterator[pa.RecordBatch]:
+    """The declared columns of the file, typed, row group by row group; pages are read as they are needed.
+
+    Raises DataError naming file, row (from 1), column and reason.
+    """
     schema = pa.schema([(column.name, column.arrow_type) for column in columns])
     try:
-        with pq.ParquetFile(path, memory_map=False) as file:
+        with pq.ParquetFile(path, memory_map=False, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
             _check_names(path, columns, file.schema_arrow.names)
-            batches, rows = [], 0
+            rows = 0
             for batch in file.iter_batches(_BATCH_ROWS, columns=[column.name for column in columns]):
-                batches.append(typed_batch(path.name, batch, columns, schema, rows))
+                yield typed_batch(path.name, batch, columns, schema, rows)
                 rows += batch.num_rows
     except (pa.ArrowException, OSError, EOFError):
         # Arrow's own words may repeat bytes of the file: they must not reach a log.
         raise DataError(f"{path.name} is not a readable Parquet file", file=path.name) from None
-    return pa.Table.from_batches(batches, schema=schema)
 
 
 def typed_batch(

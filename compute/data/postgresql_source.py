@@ -7,7 +7,7 @@ columns (texts by byte value), so that the same content always gives the same co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import adbc_driver_manager
@@ -22,10 +22,13 @@ STATEMENT_TIMEOUT_S = 600
 _CONNECT_TIMEOUT_S = 10
 
 
-def read(name: str, dsn_file: Path, relation: str, columns: Sequence[ColumnConfig]) -> pa.Table:
+def batches(
+    name: str, dsn_file: Path, relation: str, columns: Sequence[ColumnConfig]
+) -> Generator[pa.RecordBatch]:
     """The declared columns of ``relation`` (a quoted table name or a bracketed query), typed.
 
-    Raises DataError naming ``name``, row (from 1 in reading order), column and reason; never the dsn.
+    The server sorts, rows come as they are asked for: here one batch is held, there a transaction until the
+    last. Raises DataError naming ``name``, row (from 1 in reading order), column and reason; never the dsn.
     """
     schema = pa.schema([(column.name, column.arrow_type) for column in columns])
     dsn = _dsn(dsn_file)
@@ -36,14 +39,13 @@ def read(name: str, dsn_file: Path, relation: str, columns: Sequence[ColumnConfi
             cursor.execute(_probe(relation))
             query = _select(name, relation, columns, cursor.fetch_arrow_table().schema)
             cursor.execute(query)
-            batches, rows = [], 0
+            rows = 0
             for batch in cursor.fetch_record_batch():
-                batches.append(typed_batch(name, batch, columns, schema, rows))
+                yield typed_batch(name, batch, columns, schema, rows)
                 rows += batch.num_rows
     except (adbc_driver_manager.Error, pa.ArrowException, OSError) as error:
         # The database's own words may repeat a value: they must not reach a log.
         raise DataError(f"{name}: {_what(error)}", file=name) from None
-    return pa.Table.from_batches(batches, schema=schema)
 
 
 def quoted_table(identifier: str) -> str:

@@ -1,11 +1,11 @@
-"""Where a dataset's rows come from: CSV, Parquet or PostgreSQL, declared in the node's TOML.
+"""Where a dataset's rows come from: CSV, Parquet, PostgreSQL or MySQL, declared in the node's TOML.
 
     [dataset.source]
-    kind = "csv"                     # csv | parquet | postgresql
+    kind = "csv"                     # csv | parquet | postgresql | mysql (MariaDB too)
     path = "patients.csv"            # csv, parquet; relative to the folder of the TOML file
     delimiter = ","                  # csv
-    dsn_file = "database.dsn"        # postgresql: file that holds postgresql://user:password@host/db
-    table = "clinic.patients"        # postgresql: a table or view, or instead:
+    dsn_file = "database.dsn"        # databases: file that holds postgresql://user:password@host/db or mysql://…
+    table = "clinic.patients"        # databases: a table or view, or instead:
     query = "SELECT … FROM …"
     keys = ["patient_id"]            # columns that name a row's subject, the usual join keys
 
@@ -20,7 +20,7 @@ Columns that are not declared are not read. Every source gives the same Arrow ty
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,17 +28,18 @@ import msgspec
 import pyarrow as pa
 from msgspec import Meta
 
-from compute.data import csv_source, parquet_source, postgresql_source
+from compute.data import csv_source, mysql_source, parquet_source, postgresql_source
 from compute.data.columns import ColumnConfig
 from compute.errors import DataError
 
+_DATABASES = {"postgresql": postgresql_source, "mysql": mysql_source}
 _Setting = Annotated[str, Meta(max_length=20_000)]
 
 
 class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The declaration; decoding one that contradicts itself raises `msgspec.ValidationError`."""
 
-    kind: Literal["csv", "parquet", "postgresql"]
+    kind: Literal["csv", "parquet", "postgresql", "mysql"]
     columns: Annotated[tuple[ColumnConfig, ...], Meta(min_length=1, max_length=2000)]
     keys: tuple[str, ...] = ()
     path: _Setting = ""
@@ -53,9 +54,9 @@ class SourceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError("a column is declared twice")
         if unknown := set(self.keys) - set(names):
             raise ValueError(f"keys names columns that are not declared: {sorted(unknown)}")
-        if self.kind == "postgresql":
+        if self.kind in _DATABASES:
             if not self.dsn_file or bool(self.table) == bool(self.query) or self.path:
-                raise ValueError("a postgresql source needs dsn_file and either table or query")
+                raise ValueError(f"a {self.kind} source needs dsn_file and either table or query")
         elif not self.path or self.dsn_file or self.table or self.query:
             raise ValueError(f"a {self.kind} source needs path, and neither dsn_file, table nor query")
 
@@ -75,8 +76,31 @@ class Source:
         registered commitment read all columns, commit, then select from that same table: a file may
         change between two reads.
         """
-        names = [column.name for column in self.config.columns] if columns is None else list(columns)
+        return pa.Table.from_batches(self.batches(columns), schema=self.schema(columns))
+
+    def schema(self, columns: Sequence[str] | None = None) -> pa.Schema:
+        """Names and Arrow types of the named columns; raises DataError for one that is not declared."""
+        return pa.schema([(column.name, column.arrow_type) for column in self._wanted(columns)])
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """What `read` gives, batch by batch, holding a few batches at a time whatever the source's size.
+
+        A database keeps its snapshot open meanwhile, for `STATEMENT_TIMEOUT_S` at most. Raises DataError as
+        `read` does: for the columns now, for a value when its batch is reached, so what came before it must
+        not be used until the end was seen. Close the iterator to stop early.
+        """
+        wanted = self._wanted(columns)
+        config = self.config
+        if config.kind in _DATABASES:
+            return self._database_batches([column.name for column in wanted])
+        path = self._file()
+        if config.kind == "csv":
+            return csv_source.batches(path, config.delimiter, wanted)
+        return parquet_source.batches(path, wanted)
+
+    def _wanted(self, columns: Sequence[str] | None) -> list[ColumnConfig]:
         declared = {column.name: column for column in self.config.columns}
+        names = list(declared) if columns is None else list(columns)
         for name in names:
             if name not in declared:
                 raise DataError(
@@ -85,21 +109,21 @@ class Source:
                 )
         if not names or len(set(names)) != len(names):
             raise DataError("a read names at least one column, and each once")
-        if self.config.kind == "postgresql":
-            # The order of rows is by all declared columns, so all are read.
-            return self._postgresql().select(names)
-        wanted = [declared[name] for name in names]
-        path = self._file()
-        if self.config.kind == "csv":
-            return csv_source.read(path, self.config.delimiter, wanted)
-        return parquet_source.read(path, wanted)
+        return [declared[name] for name in names]
 
-    def _postgresql(self) -> pa.Table:
-        name, relation = "the query", f"({self.config.query})"
-        if self.config.table:
-            name, relation = self.config.table, postgresql_source.quoted_table(self.config.table)
-        dsn_file = self._base / self.config.dsn_file
-        return postgresql_source.read(name, dsn_file, relation, self.config.columns)
+    def _database_batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        config = self.config
+        database = _DATABASES[config.kind]
+        name, relation = "the query", f"({config.query})"
+        if config.table:
+            name, relation = config.table, database.quoted_table(config.table)
+        # The order of rows is by all declared columns, so all are read.
+        batches = database.batches(name, self._base / config.dsn_file, relation, config.columns)
+        try:
+            for batch in batches:
+                yield batch.select(names)
+        finally:
+            batches.close()
 
     def _file(self) -> Path:
         path = self._base / self.config.path

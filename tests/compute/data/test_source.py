@@ -7,6 +7,7 @@ import decimal
 
 import msgspec
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -76,6 +77,9 @@ def test_a_path_must_be_a_file_here(tmp_path, kind, path):
         {"kind": "postgresql", "path": "", "dsn_file": "d"},
         {"kind": "postgresql", "path": "", "dsn_file": "d", "table": "t", "query": "SELECT 1"},
         {"kind": "postgresql", "path": "", "table": "t"},
+        {"kind": "mysql"},
+        {"kind": "mysql", "path": "", "dsn_file": "d"},
+        {"kind": "mysql", "path": "", "dsn_file": "d", "table": "t", "query": "SELECT 1"},
     ],
     ids=str,
 )
@@ -181,3 +185,70 @@ def test_any_damage_to_a_parquet_file_is_a_data_error_or_a_value_of_the_right_ty
         except DataError:
             continue
         assert table.schema.types == [pa.string(), pa.int64(), pa.float64()]
+
+
+MANY = 150_001
+
+
+def _many(kind, folder, rows=MANY):
+    numbers = pa.array(range(rows))
+    table = pa.table({"id": numbers.cast(pa.string()), "age": numbers, "radius": numbers.cast(pa.float64())})
+    if kind == "csv":
+        pyarrow.csv.write_csv(table, folder / "t")
+    else:
+        pq.write_table(table, folder / "t", row_group_size=40_000)
+    return table, declare(folder, kind=kind, path="t")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("columns", [None, ["radius", "id"]])
+def test_batches_are_what_a_read_gives_in_the_same_order(tmp_path, kind, columns):
+    table, source = _many(kind, tmp_path)
+    batches = list(source.batches(columns))
+    assert len(batches) > 1
+    assert max(batch.num_rows for batch in batches) <= 1 << 16
+    assert {batch.schema for batch in batches} == {source.schema(columns)}
+    expected = table.select(columns or table.column_names)
+    assert pa.Table.from_batches(batches).equals(expected)
+    assert source.read(columns).equals(expected)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_batches_of_a_long_file_are_not_all_held(tmp_path, kind):
+    table, source = _many(kind, tmp_path, 6 * MANY)
+    whole = table.nbytes
+    del table
+    before = pa.total_allocated_bytes()
+    most = 0
+    for batch in source.batches():
+        most = max(most, pa.total_allocated_bytes() - before)
+        del batch
+    assert most < whole / 3
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_wrong_value_is_told_when_its_batch_is_reached(tmp_path, kind):
+    table, source = _many(kind, tmp_path)
+    bad = table.set_column(0, "id", pa.array([*table["id"].to_pylist()[:-1], "a\x00"]))
+    if kind == "csv":
+        pyarrow.csv.write_csv(bad, tmp_path / "t")
+    else:
+        pq.write_table(bad, tmp_path / "t")
+    batches = source.batches()
+    assert next(batches).num_rows > 0
+    with pytest.raises(DataError, match=f"{MANY + 1 if kind == 'csv' else MANY}, column 'id'.* NUL"):
+        list(batches)
+
+
+def test_batches_of_an_unknown_column_are_refused_before_the_first(csv):
+    with pytest.raises(DataError, match="ghost"):
+        csv.batches(["ghost"])
+
+
+def test_who_stops_early_may_replace_the_file(tmp_path):
+    _, source = _many("csv", tmp_path)
+    batches = source.batches()
+    next(batches)
+    batches.close()
+    (tmp_path / "t").write_text("id,age,radius\na,1,2\n")
+    assert source.read().num_rows == 1
