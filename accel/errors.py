@@ -106,3 +106,15 @@ class KeyConfirmationFailed(AccelError):
     """The parties of a key exchange do not share a key; deliberately without a reason."""
 
     code = "accel.key_confirmation_failed"
+
+
+class DuplicateItem(AccelError):
+    """An item occurs twice where all must differ (``index`` of one of the two)."""
+
+    code = "accel.duplicate_item"
+
+
+class EncodingFailed(AccelError):
+    """Random equations have no solution under this seed: draw another. Once in 2^40 times."""
+
+    code = "accel.encoding_failed"
