@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from compute.errors import ProtocolAbort
 from compute.protocols.protocol import Checkpoint, Compute, Output, Progress, Receive, Reply, Steps
-from compute.protocols.runner import Ended, advance
+from compute.protocols.runner import Ended, advance, do_calls
 from compute.wire import codec
 from compute.wire.transcript import Transcript
 
@@ -101,7 +101,7 @@ class _Local:
                 self.progress[role].append(effect)
                 continue
             if isinstance(effect, Compute):
-                message = tuple(call.function(*call.arguments) for call in effect.calls)
+                message = do_calls(effect.calls)
                 continue
             if isinstance(effect, Checkpoint):
                 self.checkpoints[role].append(effect.index)

@@ -2,13 +2,16 @@
 
 At the end of a run both ends of every channel exchange the digest of what passed between them. So a role
 completes only if its peers saw the same messages, and two receipts of a job carry comparable transcripts.
+`run_resumable` does the same for a job that may be cut: it agrees with the peers on a checkpoint to go on
+from, and keeps checkpoints on the way (`compute.protocols.checkpoints`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
@@ -20,10 +23,14 @@ from compute.errors import (
     CohortTooSmall,
     ComputeError,
     JobCancelled,
+    OutOfMemory,
     PeerLost,
     ProtocolAbort,
 )
+from compute.protocols import checkpoints
+from compute.protocols.checkpoints import Agreed, Journal, Mark, Marked, Resuming, State
 from compute.protocols.protocol import (
+    Call,
     Checkpoint,
     Compute,
     Effect,
@@ -40,6 +47,8 @@ from compute.wire.channel import Channel
 from compute.wire.transcript import Transcript
 
 T = TypeVar("T")
+# Does calls in worker threads of ours and gives their results in order: see `compute.protocols.executors`.
+DoCalls = Callable[[tuple[Call, ...]], tuple[Any, ...]]
 
 # A peer may compute for minutes between two messages (a hint, a batch of encryptions).
 DEFAULT_TIMEOUT_S = 600.0
@@ -56,7 +65,8 @@ class RunResult:
     """What a node gets out of a finished role.
 
     ``transcript`` is the digest for the receipt, ``peer_transcripts`` the digest per peer (equal at both
-    ends), ``bytes_in`` and ``bytes_out`` the protocol bytes before framing and encryption.
+    ends), ``bytes_in`` and ``bytes_out`` the protocol bytes before framing and encryption. All of them are
+    about what counted: what was sent again after a cut is in them once.
     """
 
     output: Output
@@ -64,6 +74,11 @@ class RunResult:
     peer_transcripts: Mapping[str, bytes]
     bytes_in: int
     bytes_out: int
+
+
+def do_calls(calls: tuple[Call, ...]) -> tuple[Any, ...]:
+    """Do calls one after the other in this thread."""
+    return tuple(call.function(*call.arguments) for call in calls)
 
 
 async def run(
@@ -76,27 +91,77 @@ async def run(
     cancel: asyncio.Event | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     executor: Executor | None = None,
+    calls: DoCalls = do_calls,
+    interrupted: Callable[[], str] = lambda: JobCancelled.code,
 ) -> RunResult:
     """Drive one role to its end over the channels to its peers, keyed by their role names.
 
-    The role computes in ``executor`` (None: the loop's default threads), so the loop stays free. Every
-    message is decoded to exactly the type the role waits for. ``timeout_s`` bounds each wait for a peer.
-    The channels are closed in every case; a peer learns our error's code and nothing more.
+    The role computes in ``executor`` (None: the loop's default threads), so the loop stays free; ``calls``
+    does what it wants computed elsewhere. Every message is decoded to exactly the type the role waits for.
+    ``timeout_s`` bounds each wait for a peer. The channels are closed in every case; a peer learns our
+    error's code and nothing more (``interrupted``: the code if our task is cancelled).
 
     Raises what the role raises; BadMessage for anything undecodable; PeerLost, ProtocolAbort or
-    CohortTooSmall if a peer went away or stopped for that reason; JobCancelled once ``cancel`` is set.
+    CohortTooSmall if a peer went away or stopped for that reason; JobCancelled once ``cancel`` is set;
+    OutOfMemory where Python raises MemoryError.
     """
-    driver = _Driver(channels, Transcript(role, binding), cancel or asyncio.Event(), timeout_s, executor)
+    driver = _Driver(channels, Transcript(role, binding), cancel, timeout_s, executor, calls)
+
+    async def begin() -> Steps:
+        return steps
+
+    return await _finished(driver, begin, on_progress, interrupted)
+
+
+async def run_resumable(
+    start: Callable[[int], Steps],
+    channels: Mapping[str, Channel],
+    *,
+    journal: Journal,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    cancel: asyncio.Event | None = None,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    executor: Executor | None = None,
+    calls: DoCalls = do_calls,
+    interrupted: Callable[[], str] = lambda: JobCancelled.code,
+) -> RunResult:
+    """One attempt at a resumable role: agree with all peers on a checkpoint, then `run` from there.
+
+    ``start`` makes the role for the checkpoint agreed (0: from the start). The job's workspace is put back
+    to that checkpoint before. After PeerLost the caller may try again over new channels with the same
+    journal: nothing of the role runs any more then. Raises what `run` raises, and ProtocolAbort if a peer
+    announces another job, another input or a checkpoint that cannot be.
+    """
+    transcript = Transcript(journal.role, journal.binding)
+    driver = _Driver(channels, transcript, cancel, timeout_s, executor, calls, journal)
+
+    async def begin() -> Steps:
+        return start(await driver.agree(journal))
+
+    return await _finished(driver, begin, on_progress, interrupted)
+
+
+async def _finished(
+    driver: _Driver,
+    begin: Callable[[], Awaitable[Steps]],
+    on_progress: Callable[[Progress], None],
+    interrupted: Callable[[], str],
+) -> RunResult:
     code = ComputeError.code
     try:
-        output = await driver.drive(steps, on_progress)
+        output = await driver.drive(await begin(), on_progress)
         await driver.finish()
         code = ""
     except ComputeError as error:
         code = error.code
         raise
+    except MemoryError as error:
+        code = OutOfMemory.code
+        raise OutOfMemory(
+            "the computation does not fit the memory: lower memory_bytes of the node"
+        ) from error
     except asyncio.CancelledError:
-        code = JobCancelled.code
+        code = interrupted()
         raise
     finally:
         await driver.close(code)
@@ -124,10 +189,6 @@ def advance(steps: Steps, message: Reply) -> Effect | Ended:
         return steps.send(message)
     except StopIteration as stop:
         return Ended(stop.value)
-
-
-def _compute(effect: Compute) -> tuple[Any, ...]:
-    return tuple(call.function(*call.arguments) for call in effect.calls)
 
 
 class _Outbox:
@@ -160,27 +221,58 @@ class _Driver:
         self,
         channels: Mapping[str, Channel],
         transcript: Transcript,
-        cancel: asyncio.Event,
+        cancel: asyncio.Event | None,
         timeout_s: float,
         executor: Executor | None,
+        calls: DoCalls,
+        journal: Journal | None = None,
     ) -> None:
         self._channels = channels
         self._outboxes = {role: _Outbox(channel) for role, channel in channels.items()}
-        self._cancelled = asyncio.ensure_future(cancel.wait())
+        self._cancelled = asyncio.ensure_future((cancel or asyncio.Event()).wait())
         self._timeout_s = timeout_s
         self._executor = executor
+        self._calls = calls
+        self._journal = journal
+        self._checkpoint = 0
         self.transcript = transcript
         self.bytes_in = 0
         self.bytes_out = 0
 
+    async def agree(self, journal: Journal) -> int:
+        """Find with all peers the checkpoint to go on from, and go back to it."""
+        states = await self._in_worker(journal.held)
+        for peer, outbox in self._outboxes.items():
+            outbox.put(codec.encode(journal.announce(states, peer)))
+        announced: dict[str, Resuming] = {}
+        for peer in self._channels:
+            announced[peer] = codec.decode(Resuming, await self._raw(peer))
+            journal.check(states, peer, announced[peer])
+        state = checkpoints.common(states, announced)
+        # Three roles can be told different things by a fourth: all must have come to the same.
+        for outbox in self._outboxes.values():
+            outbox.put(codec.encode(Agreed(state.index)))
+        for peer in self._channels:
+            if codec.decode(Agreed, await self._raw(peer)).index != state.index:
+                raise ProtocolAbort(f"{peer} goes on from another checkpoint than {state.index}")
+        await self._in_worker(journal.go_back, state.index)
+        self.transcript, self._checkpoint = state.transcript, state.index
+        self.bytes_in, self.bytes_out = state.bytes_in, state.bytes_out
+        return state.index
+
     async def drive(self, steps: Steps, on_progress: Callable[[Progress], None]) -> Output:
-        loop = asyncio.get_running_loop()
+        try:
+            return await self._drive(steps, on_progress)
+        finally:
+            # After a cancel a thread may still be in it: that one ends its step, and nobody asks for another.
+            with contextlib.suppress(ValueError):
+                steps.close()
+
+    async def _drive(self, steps: Steps, on_progress: Callable[[Progress], None]) -> Output:
         message: Reply = None
         while True:
             # After a cancel the thread finishes its step alone; nobody reads what it yields.
-            effect = await self._unless_cancelled(
-                loop.run_in_executor(self._executor, advance, steps, message)
-            )
+            effect = await self._in_worker(advance, steps, message)
             message = None
             if isinstance(effect, Ended):
                 return effect.output
@@ -189,11 +281,31 @@ class _Driver:
             elif isinstance(effect, Receive):
                 message = await self._receive(effect)
             elif isinstance(effect, Compute):
-                message = await self._unless_cancelled(loop.run_in_executor(self._executor, _compute, effect))
+                message = await self._in_worker(self._calls, effect.calls)
             elif isinstance(effect, Checkpoint):
-                continue
+                if self._journal is not None:
+                    await self._mark(effect.index, self._journal)
             else:
                 on_progress(effect)
+
+    async def _mark(self, index: int, journal: Journal) -> None:
+        """Agree with every peer on what passed so far, and keep it."""
+        if index != self._checkpoint + 1:
+            raise ProtocolAbort(f"checkpoint {index} follows {self._checkpoint}: a role counts 1, 2, …")
+        # No flush before it: a peer that saw the same digest has received all that we sent.
+        for peer, outbox in self._outboxes.items():
+            outbox.put(codec.encode(Marked(Mark(index, self.transcript.peer_digest(peer)))))
+        for peer in self._channels:
+            theirs = codec.decode(Marked, await self._raw(peer)).mark
+            same = hmac.compare_digest(theirs.transcript, self.transcript.peer_digest(peer))
+            if theirs.index != index or not same:
+                raise ProtocolAbort(f"{peer} saw other messages than we did up to checkpoint {index}")
+        await self._in_worker(journal.keep, State(index, self.transcript, self.bytes_in, self.bytes_out))
+        self._checkpoint = index
+
+    async def _in_worker(self, function: Callable[..., T], *arguments: object) -> T:
+        loop = asyncio.get_running_loop()
+        return await self._unless_cancelled(loop.run_in_executor(self._executor, function, *arguments))
 
     async def finish(self) -> None:
         """Agree with every peer on what passed. Raises ProtocolAbort if a peer saw something else."""

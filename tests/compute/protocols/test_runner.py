@@ -1,14 +1,40 @@
 """The runner: same messages, same transcript at both ends, and a typed end for everything that goes wrong."""
 
 import asyncio
-from collections.abc import Generator
+import os
+from collections.abc import Generator, Mapping
+from pathlib import Path
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from compute.errors import BadMessage, CohortTooSmall, JobCancelled, PeerLost, ProtocolAbort
+from compute.errors import (
+    BadMessage,
+    CohortTooSmall,
+    DataError,
+    JobCancelled,
+    OutOfMemory,
+    PeerLost,
+    ProtocolAbort,
+)
+from compute.protocols.checkpoints import Journal, Mark, Resuming, State
+from compute.protocols.directory import DirectoryWorkspace
 from compute.protocols.local import run_local
-from compute.protocols.protocol import Message, Output, Progress, Send, Steps, receive
-from compute.protocols.runner import Finished, run
+from compute.protocols.protocol import (
+    Call,
+    Checkpoint,
+    Message,
+    Output,
+    Progress,
+    Send,
+    Steps,
+    compute,
+    receive,
+)
+from compute.protocols.runner import Finished, run, run_resumable
+from compute.protocols.workspace import MemoryWorkspace, Workspace
 from compute.wire import codec
 from compute.wire.channel import MemoryChannel, memory_channels
 
@@ -187,3 +213,274 @@ def pong_first() -> Steps:
 def ended() -> Steps:
     yield Send("ping", Ball(1))
     return Output()
+
+
+# ---- checkpoints
+
+INPUTS = {"ping": b"\x0a" * 32, "pong": b"\x0b" * 32, "pang": b"\x0c" * 32}
+PAIR, TRIO = ("ping", "pong"), ("ping", "pong", "pang")
+
+
+class Frayed:
+    """A channel whose line breaks for both ends after so many messages sent on this side."""
+
+    def __init__(self, channel: MemoryChannel, left: int) -> None:
+        self._channel = channel
+        self.left = left
+
+    async def send(self, message: bytes) -> None:
+        if self.left <= 0:
+            # As a socket that broke: the other end learns no code.
+            await self._channel.close("")
+            raise PeerLost("cut", peer_code="")
+        self.left -= 1
+        await self._channel.send(message)
+
+    async def receive(self) -> bytes:
+        return await self._channel.receive()
+
+    async def close(self, code: str = "", reason: str = "") -> None:
+        await self._channel.close(code, reason)
+
+
+def bucketed(role: str, roles: tuple[str, ...], buckets: int, log: list[int], workspace: Workspace):
+    """Works through buckets with all peers; keeps each bucket's result; fresh randomness in every message."""
+
+    def start(resumed: int) -> Steps:
+        assert set(workspace.names()) >= {f"bucket.{done}" for done in range(resumed)}
+        for bucket in range(resumed, buckets):
+            for peer in roles:
+                if peer != role:
+                    yield Send(peer, Ball(bucket, os.urandom(9)))
+            total = 0
+            for peer in roles:
+                if peer != role:
+                    ball = yield from receive(peer, Ball)
+                    assert ball.hits == bucket
+                    total += ball.hits + 1
+            workspace.append("spill", bytes([bucket]))
+            workspace.write(f"bucket.{bucket}", bytes([total]))
+            log.append(bucket)
+            yield Checkpoint(bucket + 1)
+        assert bytes(workspace.read("spill")) == bytes(range(buckets)), "settled spills go on"
+        return Output(units=sum(workspace.read(f"bucket.{index}")[0] for index in range(buckets)))
+
+    return start
+
+
+def journal_of(role: str, workspace: Workspace, **changes: object) -> Journal:
+    return Journal(**{"workspace": workspace, "role": role, "binding": BINDING, "inputs": INPUTS} | changes)
+
+
+async def attempt(
+    roles: tuple[str, ...],
+    starts: Mapping[str, object],
+    journals: Mapping[str, Journal],
+    cut: Mapping[tuple[str, str], int],
+):
+    """All roles once, over fresh channels, some of which break."""
+    ends: dict[str, dict[str, Frayed]] = {role: {} for role in roles}
+    for index, one in enumerate(roles):
+        for other in roles[:index]:
+            left, right = memory_channels()
+            ends[one][other] = Frayed(left, cut.get((one, other), 1 << 30))
+            ends[other][one] = Frayed(right, cut.get((other, one), 1 << 30))
+    results = await asyncio.gather(
+        *(
+            run_resumable(starts[role], ends[role], journal=journals[role], timeout_s=5)  # type: ignore[arg-type]
+            for role in roles
+        ),
+        return_exceptions=True,
+    )
+    return dict(zip(roles, results, strict=True))
+
+
+@pytest.mark.parametrize("roles", [PAIR, TRIO])
+@pytest.mark.parametrize("on_disk", [False, True])
+async def test_cut_at_every_message_and_resumed_gives_equal_transcripts_without_redoing(
+    roles: tuple[str, ...], on_disk: bool, tmp_path: Path
+) -> None:
+    buckets = 3
+    # Per peer: resuming, agreed, then a ball and a mark per bucket, and the end.
+    for allowed in range(2 + 2 * buckets + 1):
+        spaces: dict[str, Workspace] = {
+            role: DirectoryWorkspace(tmp_path / f"{allowed}.{role}") if on_disk else MemoryWorkspace()
+            for role in roles
+        }
+        logs: dict[str, list[int]] = {role: [] for role in roles}
+        starts = {role: bucketed(role, roles, buckets, logs[role], spaces[role]) for role in roles}
+        journals = {role: journal_of(role, spaces[role]) for role in roles}
+        first = await attempt(roles, starts, journals, {("ping", "pong"): allowed})
+        assert any(isinstance(result, PeerLost) for result in first.values())
+        done = {role: len([n for n in spaces[role].names() if n.startswith("run.")]) for role in roles}
+        assert max(done.values()) - min(done.values()) <= 1
+        if any(not isinstance(result, PeerLost) for result in first.values()):
+            # The last word was lost: one side has ended. Nothing can mend that, and nothing is redone.
+            assert allowed == 2 + 2 * buckets
+            continue
+        results = await attempt(roles, starts, journals, {})
+        assert not [result for result in results.values() if isinstance(result, Exception)], results
+        for role in roles:
+            assert results[role].output.units == buckets * (buckets + 1) // 2 * (len(roles) - 1)
+            assert len(logs[role]) <= buckets + 1, "at most one finished bucket is done again"
+            for peer in set(roles) - {role}:
+                mine, theirs = results[role].peer_transcripts[peer], results[peer].peer_transcripts[role]
+                assert mine == theirs
+        if len(roles) == 2:
+            assert results["ping"].transcript == results["pong"].transcript
+            assert results["ping"].bytes_in == results["pong"].bytes_out
+        # What counted is in it once: a run without a cut exchanges as much.
+        assert results["ping"].bytes_out == (len(roles) - 1) * sum(
+            len(codec.encode(Ball(bucket, bytes(9)))) for bucket in range(buckets)
+        )
+
+
+@given(st.lists(st.tuples(st.sampled_from(PAIR), st.integers(0, 12)), max_size=5), st.integers(0, 5))
+@settings(max_examples=25, deadline=None)
+def test_any_number_of_cuts_ends_in_equal_transcripts(cuts: list[tuple[str, int]], buckets: int) -> None:
+    async def job() -> None:
+        spaces = {role: MemoryWorkspace() for role in PAIR}
+        logs: dict[str, list[int]] = {role: [] for role in PAIR}
+        starts = {role: bucketed(role, PAIR, buckets, logs[role], spaces[role]) for role in PAIR}
+        if buckets == 0:
+            starts = dict.fromkeys(PAIR, lambda resumed: ended_quietly())
+        journals = {role: journal_of(role, spaces[role]) for role in PAIR}
+        for who, allowed in cuts:
+            other = PAIR[1 - PAIR.index(who)]
+            results = await attempt(PAIR, starts, journals, {(who, other): allowed})
+            if any(not isinstance(result, PeerLost) for result in results.values()):
+                return
+        results = await attempt(PAIR, starts, journals, {})
+        assert results["ping"].transcript == results["pong"].transcript
+        assert all(len(log) <= buckets + len(cuts) for log in logs.values())
+
+    asyncio.run(job())
+
+
+def ended_quietly() -> Steps:
+    yield Progress("nothing")
+    return Output()
+
+
+class Liar(Journal):
+    """Announces what a test makes of it."""
+
+    def announce(self, states: Mapping[int, State], peer: str) -> Resuming:
+        return self.lie(super().announce(states, peer))
+
+    def lie(self, truth: Resuming) -> Resuming:
+        raise NotImplementedError
+
+
+LIES = {
+    "another job": lambda m: msgspec.structs.replace(m, binding=bytes(32)),
+    "another input": lambda m: msgspec.structs.replace(m, inputs=bytes(32)),
+    "a checkpoint far ahead": lambda m: msgspec.structs.replace(m, marks=(Mark(7, bytes(32)),)),
+    "a lost workspace": lambda m: msgspec.structs.replace(m, marks=(Mark(0, bytes(32)),)),
+    "a gap": lambda m: msgspec.structs.replace(m, marks=(Mark(1, bytes(32)), Mark(3, bytes(32)))),
+    "backwards": lambda m: msgspec.structs.replace(m, marks=tuple(reversed(m.marks))),
+    "twice the same": lambda m: msgspec.structs.replace(m, marks=(m.marks[0], m.marks[0])),
+    "another history": lambda m: msgspec.structs.replace(
+        m, marks=tuple(Mark(mark.index, bytes(31) + b"\x01") for mark in m.marks)
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LIES)
+async def test_a_peer_that_resumes_something_else_is_an_abort(what: str) -> None:
+    spaces = {role: MemoryWorkspace() for role in PAIR}
+    logs: dict[str, list[int]] = {role: [] for role in PAIR}
+    starts = {role: bucketed(role, PAIR, 3, logs[role], spaces[role]) for role in PAIR}
+    journals = {role: journal_of(role, spaces[role]) for role in PAIR}
+    # Both keep checkpoints 1 and 2, then the line breaks.
+    await attempt(PAIR, starts, journals, {("ping", "pong"): 2 + 2 * 2})
+    before = {name: bytes(spaces["ping"].read(name)) for name in spaces["ping"].names()}
+    assert {"run.checkpoint.1", "run.checkpoint.2"} <= set(before)
+
+    class This(Liar):
+        def lie(self, truth: Resuming) -> Resuming:
+            return LIES[what](truth)
+
+    lying = This(spaces["pong"], "pong", BINDING, INPUTS)
+    results = await attempt(PAIR, starts, {"ping": journals["ping"], "pong": lying}, {})
+    assert type(results["ping"]) is ProtocolAbort
+    assert isinstance(results["pong"], ProtocolAbort)
+    assert {name: bytes(spaces["ping"].read(name)) for name in spaces["ping"].names()} == before
+    assert len(logs["ping"]) == 2, "nothing was computed with it"
+
+
+async def test_own_checkpoints_of_another_input_are_none() -> None:
+    spaces = {role: MemoryWorkspace() for role in PAIR}
+    logs: dict[str, list[int]] = {role: [] for role in PAIR}
+    starts = {role: bucketed(role, PAIR, 2, logs[role], spaces[role]) for role in PAIR}
+    journals = {role: journal_of(role, spaces[role]) for role in PAIR}
+    await attempt(PAIR, starts, journals, {("ping", "pong"): 2 + 2})
+    assert set(journals["ping"].held()) == {0, 1}
+    other = INPUTS | {"ping": b"\x77" * 32}
+    changed = journal_of("ping", spaces["ping"], inputs=other)
+    assert set(changed.held()) == {0}
+    # A peer that knows what to expect goes back to the start with it, and nothing old is left.
+    both = {"ping": changed, "pong": journal_of("pong", spaces["pong"], inputs=other)}
+    results = await attempt(PAIR, starts, both, {})
+    assert results["ping"].transcript == results["pong"].transcript
+    assert logs["ping"] == [0, 0, 1]
+
+
+async def test_a_role_that_miscounts_its_checkpoints_is_an_abort() -> None:
+    def miscounting(resumed: int) -> Steps:
+        yield Checkpoint(2)
+        return Output()
+
+    journals = {role: journal_of(role, MemoryWorkspace()) for role in PAIR}
+    results = await attempt(PAIR, dict.fromkeys(PAIR, miscounting), journals, {})
+    assert all(isinstance(result, ProtocolAbort) for result in results.values())
+
+
+async def test_a_damaged_checkpoint_is_a_data_error() -> None:
+    spaces = {role: MemoryWorkspace() for role in PAIR}
+    spaces["ping"].write("run.checkpoint.1", b"\xc1")
+    starts = dict.fromkeys(PAIR, lambda resumed: ended_quietly())
+    journals = {role: journal_of(role, spaces[role]) for role in PAIR}
+    results = await attempt(PAIR, starts, journals, {})
+    assert type(results["ping"]) is DataError
+    assert isinstance(results["pong"], PeerLost)
+
+
+async def test_without_a_journal_checkpoints_change_no_byte() -> None:
+    def with_checkpoints(steps: Steps) -> Steps:
+        yield Checkpoint(1)
+        output = yield from steps
+        yield Checkpoint(2)
+        return output
+
+    plain, _ = await play(ping(3), pong(3))
+    marked, _ = await play(with_checkpoints(ping(3)), with_checkpoints(pong(3)))
+    assert marked.transcript == plain.transcript
+    assert (marked.bytes_in, marked.bytes_out) == (plain.bytes_in, plain.bytes_out)
+
+
+async def test_no_memory_is_a_typed_error_on_both_sides() -> None:
+    def hungry() -> Steps:
+        yield from receive("ping", Ball)
+        raise MemoryError
+
+    one, other = await play(ping(3), hungry())
+    assert type(other) is OutOfMemory
+    assert isinstance(one, PeerLost)
+    assert one.detail["peer_code"] == OutOfMemory.code
+
+
+async def test_calls_are_done_where_the_caller_says() -> None:
+    done: list[int] = []
+
+    def elsewhere(calls: tuple[Call, ...]) -> tuple[object, ...]:
+        done.append(len(calls))
+        return tuple(call.function(*call.arguments) for call in calls)
+
+    def asking() -> Steps:
+        one, two = yield from compute([Call(max, (1, 2)), Call(min, (1, 2))])
+        return Output(units=10 * one + two)
+
+    result = await run(asking(), {}, role="ping", binding=BINDING, calls=elsewhere)
+    assert result.output.units == 21
+    assert done == [2]
