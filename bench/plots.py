@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -55,6 +55,20 @@ def beside_peers(rows: Sequence[Row], title: str, path: Path) -> None:
     axes.set_xlabel("times the peer's rate, measured in the same run")
     axes.set_title(title)
     axes.spines[["top", "right", "left"]].set_visible(False)
+    _save(figure, path)
+
+
+def cost_per_item(series: Mapping[str, Sequence[tuple[int, float]]], title: str, path: Path) -> None:
+    """Microseconds per item over the number of items, a line per series: flat is what one hopes for."""
+    figure, axes = pyplot.subplots(figsize=(6, 3.5))
+    for name, points in series.items():
+        axes.plot([size for size, _ in points], [cost for _, cost in points], marker="o", label=name)
+    axes.set_xscale("log", base=2)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("items of each party")
+    axes.set_ylabel("µs per item")
+    axes.set_title(title)
+    axes.legend()
     _save(figure, path)
 
 
