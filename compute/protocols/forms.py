@@ -26,8 +26,8 @@ _LOCAL_PART = re.compile(r"[^\s@\"(),:;<>\[\]\\\x00-\x1f\x7f]{1,64}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 # Remainders of ISO 7064 MOD 11-2 and the weights 2^(17-i) mod 11 (GB 11643-1999, annex A).
-_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
-_CHECKS = "10X98765432"
+WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+CHECKS = "10X98765432"
 # The old form had these last three digits for people above a hundred: they were born before 1900.
 _CENTENARIANS = ("996", "997", "998", "999")
 
@@ -120,7 +120,7 @@ def email(text: str, *, fold: bool) -> str | None:
 
 
 def _check_character(first: str) -> str:
-    return _CHECKS[sum(weight * int(digit) for weight, digit in zip(_WEIGHTS, first, strict=True)) % 11]
+    return CHECKS[sum(weight * int(digit) for weight, digit in zip(WEIGHTS, first, strict=True)) % 11]
 
 
 SIMPLE: Mapping[str, Callable[[str], str | None]] = {"digits": digits, "integer": integer, "cn_id": cn_id}

@@ -78,3 +78,73 @@ def test_unknown_column_and_empty_keyword_are_refused() -> None:
             encode_key(texts, KEEP)
     with pytest.raises(BadInput, match="Unicode"):
         encode_key(["\ud800"], KEEP)
+
+
+SPELLINGS = {
+    ("digits", "86"): {"00-1 2.3": "00123", "１２": "12", "1a": None, "-": None},
+    ("integer", "86"): {"+0012": "12", "-0": "0", "-5": "-5", "1.0": None, "1 2": None},
+    ("phone", "86"): {
+        "138 0013 8000": "+8613800138000",
+        "（010）1234-5678": "+861012345678",
+        "0755-1234567": "+867551234567",
+        "+86 (0)21 12345678": "+862112345678",
+        "008613800138000": "+8613800138000",
+        "8613800138000": "+8613800138000",
+        "+1 (415) 555-2671": "+14155552671",
+        "12345678": None,  # a local number: of which area?
+        "12800138000": None,  # no mobile prefix
+        "+86 138": None,
+        "13800138000 ext 5": None,
+        "+0": None,
+        "+": None,
+    },
+    ("phone", "44"): {"020 7946 0958": "+442079460958", "+86 13800138000": "+8613800138000"},
+    ("phone", "39"): {"06 1234567": "+39061234567"},  # Italy keeps its 0
+    ("phone", "1"): {"(415) 555-2671": "+14155552671", "1 415 555 2671": "+14155552671", "555-2671": None},
+    ("cn_id", "86"): {
+        "11010519491231002x": "11010519491231002X",  # the example of GB 11643-1999
+        "110105491231002": "11010519491231002X",  # the same person's old number
+        "11010519491231002 X": "11010519491231002X",
+        "110105194912310021": None,  # wrong check character
+        "110105194902300020": None,  # no such day
+        "110105491231996": None,  # a centenarian of the old form: born in which century?
+        "1101051949": None,
+    },
+    ("email", "86"): {
+        "Ann@EXAMPLE.org.": "Ann@example.org",
+        "ann@例子.中国": "ann@xn--fsqu00a.xn--fiqs8s",
+        "a@b@c.org": None,
+        '"a b"@c.org': None,
+        "ann@localhost": None,
+        "ann@-x.org": None,
+    },
+}
+
+
+@pytest.mark.parametrize(("form", "country"), SPELLINGS)
+def test_one_spelling_per_form(form: str, country: str) -> None:
+    normalisation = Normalisation(forms=(form,), country_code=country)
+    for text, expected in SPELLINGS[form, country].items():
+        assert normalisation.part(text, form) == expected, text
+        if expected is None:
+            with pytest.raises(BadInput, match=f"does not fit the form {form}"):
+                encode_key([text], normalisation)
+        else:
+            assert normalisation.part(expected, form) == expected, "a spelling is its own"
+
+
+def test_email_folds_its_first_part_only_if_asked() -> None:
+    assert Normalisation(case="fold").part("Ann@X.org", "email") == "ann@x.org"
+
+
+def test_nfkc_is_wider_than_nfc() -> None:
+    assert encode_key(["ﬁ"], KEEP) != encode_key(["fi"], KEEP)
+    assert encode_key(["ﬁ"], Normalisation(unicode="nfkc")) == encode_key(["fi"], KEEP)
+
+
+def test_what_does_not_fit_is_counted_apart_from_what_is_missing() -> None:
+    table = pa.table(
+        {"p": ["13800138000", "x", None, " ", "+8613800138000", "y"], "q": ["1", "1", "1", "1", "1", None]}
+    )
+    keys = keys_of(table, ["p", "q"], Normalisation(forms=("phone", "integer")))
+    assert (len(keys), keys.repeated, keys.without_key, keys.unfit) == (1, 1, 3, 1)
