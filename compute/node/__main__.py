@@ -1,4 +1,4 @@
-"""``python -m compute.node init|enrolment|publish|grants|new-id|serve``."""
+"""``python -m compute.node init|enrolment|publish|grants|results|new-id|serve``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from compute.errors import ComputeError
 from compute.node import setup
 from compute.node.app import create_app
 from compute.node.config import load
+from compute.node.results_command import results
 from compute.node.service import Node
 from compute.wire import canonical
 from compute.wire.transport import MAX_FRAME_BYTES
@@ -202,6 +203,8 @@ def serve(config_path: Path) -> None:
         lifespan="on",
     )
 
+
+main.add_command(results)
 
 if __name__ == "__main__":
     main(prog_name="python -m compute.node")

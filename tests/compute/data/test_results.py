@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from compute.data.results import ResultStore
@@ -85,3 +86,44 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DataError, match="cannot be made"):
         ResultStore(tmp_path / "file" / "results")
+
+
+def test_what_is_stored_is_listed_the_newest_first(tmp_path):
+    store = ResultStore(tmp_path)
+    other = "0x" + "cd" * 32
+    store.put(JOB, "left", TABLE)
+    store.put(other, "p1", TABLE.slice(0, 1))
+    os.utime(tmp_path / f"{JOB}.left.parquet", (10, 10))
+    os.utime(tmp_path / f"{other}.p1.parquet", (20, 20))
+    (tmp_path / "something else").write_bytes(b"")
+    listed = store.stored()
+    assert [(item.job, item.role, item.rows, item.columns, item.stored_at) for item in listed] == [
+        (other, "p1", 1, ("id", "n"), 20),
+        (JOB, "left", 2, ("id", "n"), 10),
+    ]
+    (tmp_path / f"{JOB}.left.parquet").write_bytes(b"PAR1")
+    assert [(item.rows, item.size_bytes) for item in store.stored() if item.job == JOB] == [(None, 4)]
+
+
+def test_a_result_may_come_in_batches(tmp_path):
+    store = ResultStore(tmp_path)
+    batch = TABLE.to_batches()[0]
+    store.write(JOB, "left", TABLE.schema, (batch for _ in range(1000)))
+    assert store.get(JOB, "left").num_rows == 2000
+
+
+def test_columns_are_exported_in_the_order_asked_for(tmp_path):
+    store = ResultStore(tmp_path / "results")
+    store.put(JOB, "left", pa.table({"id": ["=1", None], "n": [1, 2], "x": [0.5, 0.25]}))
+    out = tmp_path / "out"
+    assert store.export(JOB, "left", out, table_format="csv", columns=["x", "id"]) == 2
+    assert out.read_text() == '"x","id"\n0.5,"\'=1"\n0.25,\n'
+    store.export(JOB, "left", out, table_format="csv", columns=["id"], exact=True)
+    assert out.read_text() == '"id"\n"=1"\n\n'
+    store.export(JOB, "left", out, table_format="parquet", columns=["n"])
+    assert pq.read_table(out).to_pydict() == {"n": [1, 2]}
+    with pytest.raises(BadInput, match="no column 'ghost'"):
+        store.export(JOB, "left", out, table_format="csv", columns=["ghost"])
+    with pytest.raises(DataError, match="no result"):
+        store.export(JOB, "right", out, table_format="csv")
+    assert pq.read_table(out).num_rows == 2
