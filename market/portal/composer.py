@@ -8,86 +8,50 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django import forms
 from django.core.validators import RegexValidator
-from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from market.grants.models import Grant
-from market.portal import words
+from market.portal import composer_words, words
+from market.portal.composer_fields import (
+    ColumnBoxes,
+    Columns,
+    ColumnSelect,
+    Conditions,
+    JsonField,
+    OrderedChoices,
+    Slots,
+    WordList,
+)
 from market.portal.forms import Checkboxes
 
 Schema = Mapping[str, Any]
 
-# What a query asks for is the consumer's secret: given in the terminal, never here. By kind, with an example.
-LOCAL_PARAMETERS: dict[str, dict[str, Any]] = {
-    "pir.row": {"rows": [0]},
-    "pir.keyword": {"keywords": [["…"]]},
-}
+# What a query asks for is the consumer's secret: given in the terminal, never here. By parameter, with an
+# example of its value.
+SECRET_PARAMETERS: dict[str, Any] = {"rows": [0], "keywords": [["…"]]}
 # How the catalogue of kinds writes p1…pN.
 ANY_NUMBER = "p*"
-_LEAST_PARTIES, _MAX_PARTIES = 2, 8
+_LEAST_PARTIES, _MAX_PARTIES = 2, 10
 _MAX_DEPTH = 4
-
-LABELS: dict[str, str | Promise] = {
-    "keys": _("Key columns"),
-    "normalise": _("How keys are made comparable"),
-    "trim": _("Cut white space at both ends"),
-    "case": _("Upper and lower case"),
-    "output_to": _("Who learns the result"),
-    "deliver_to_consumer": _("Seal the matching rows to me"),
-    "output_columns": _("Columns added to matching rows"),
-    "max_elements": _("Most keys per side"),
-    "value": _("Column to summarise"),
-    "group_by": _("Column to group by"),
-    "groups": _("Groups"),
-    "filter": _("Only rows where"),
-    "columns": _("Columns"),
-    "key": _("Key columns"),
-    "max_record_bytes": _("Longest record, in bytes"),
-    "features": _("Features"),
-    "label": _("Label column"),
-    "positive": _("Positive value of the label"),
-    "l2": _("L2 penalty"),
-    "max_rounds": _("Most rounds"),
-    "tolerance": _("Tolerance"),
-    "calls": _("Most calls"),
-    "duration_s": _("Open for, in seconds"),
-}
+# Parameters that name columns: in an order, as a set, or one.
+_KEYS, _COLUMN_SETS = ("keys", "key"), ("columns", "output_columns", "label_columns", "features")
+_ONE_COLUMN = ("value", "group_by", "label")
 
 
-class WordList(forms.CharField):
-    """Several short texts, separated by commas (Chinese ones too)."""
+@dataclass(frozen=True)
+class Group:
+    """Parameters that stand together; ``folded`` away unless something in it is wrong."""
 
-    def __init__(self, *, schema: Schema, **options: Any) -> None:
-        super().__init__(max_length=20_000, help_text=_("Separate with commas."), **options)
-        self.least, self.most = int(schema.get("minItems", 0)), int(schema.get("maxItems", 1000))
-
-    def prepare_value(self, value: Any) -> Any:
-        return ", ".join(value) if isinstance(value, (list, tuple)) else value
-
-    def clean(self, value: Any) -> list[str]:
-        text = str(super().clean(value) or "")
-        parts = [part.strip() for part in re.split(r"[,，、\n]", text)]
-        found = [part for part in parts if part]
-        if self.required and len(found) < self.least:
-            raise forms.ValidationError(_("Give at least %(n)s."), params={"n": self.least})
-        if len(found) > self.most:
-            raise forms.ValidationError(_("Give at most %(n)s."), params={"n": self.most})
-        return found
-
-
-class JsonField(forms.JSONField):
-    """For what has no plainer form."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(
-            widget=forms.Textarea(attrs={"rows": 3, "class": "mono", "spellcheck": "false"}), **options
-        )
+    title: str
+    fields: list[Any]
+    folded: bool
 
 
 class ComposerForm(forms.Form):
@@ -102,7 +66,9 @@ class ComposerForm(forms.Form):
         self.kind = kind
         self.roles = roles_of(kind, parties)
         self.grants = {grant.grant_id: grant for grant in grants if grant.grant_id}
+        self.columns = Columns(self.grants.values())
         self._paths: dict[str, tuple[str, ...]] = {}
+        self._column_fields: dict[str, str] = {}
         for role in self.roles:
             field: Any = forms.ChoiceField(
                 label=words.job_role(role),
@@ -111,22 +77,53 @@ class ComposerForm(forms.Form):
                     *((grant_id, grant_choice(grant)) for grant_id, grant in self.grants.items()),
                 ],
             )
+            field.widget.attrs["data-grant-of"] = role
             self.fields[f"grant-{role}"] = field
         schema = kind.get("schema") or {}
         self._defs: Schema = schema.get("$defs", {})
         # ``gives``: filled in by the SDK before it signs.
-        self._hidden = {*kind.get("gives", ()), *LOCAL_PARAMETERS.get(str(kind["name"]), ())}
-        self._add("", self._resolved(schema), (), True)
-        if grants and "purpose" not in self.initial:
-            self.initial["purpose"] = grants[0].purpose
+        self._hidden = {*kind.get("gives", ()), *SECRET_PARAMETERS}
+        self._add("", self._resolved(schema), (), True, {})
+        self._suggest(grants)
 
     @property
     def role_fields(self) -> list[Any]:
         return [self[f"grant-{role}"] for role in self.roles]
 
     @property
-    def parameter_fields(self) -> list[Any]:
-        return [self[name] for name in self._paths]
+    def parameter_groups(self) -> list[Group]:
+        """The parameters as they stand on the page."""
+        found: dict[str, list[Any]] = {place: [] for place in composer_words.GROUPS}
+        for name, path in self._paths.items():
+            required = self.fields[name].required
+            found[composer_words.MAIN if required else composer_words.place(path[0])].append(self[name])
+        return [
+            Group(
+                str(title),
+                found[place],
+                place != composer_words.MAIN and not any(field.errors for field in found[place]),
+            )
+            for place, title in composer_words.GROUPS.items()
+            if found[place]
+        ]
+
+    def clean(self) -> dict[str, Any]:
+        """Columns must be allowed by the grant that their role uses."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        for name, role in self._column_fields.items():
+            value = cleaned.get(name)
+            chosen = [value] if isinstance(value, str) else [*(value or [])]
+            used = [
+                grant
+                for other in ([role] if role else self.roles)
+                if (grant := self.grants.get(cleaned.get(f"grant-{other}", ""))) is not None
+            ]
+            if not used:
+                continue
+            for column in chosen:
+                if column and not any(column in grant.columns for grant in used if grant.columns):
+                    self.add_error(name, _missing_column(column, used[0]))
+        return cleaned
 
     def document(self) -> dict[str, Any]:
         """The draft: what `liutong jobs run --draft` reads, completes and signs."""
@@ -156,32 +153,124 @@ class ComposerForm(forms.Form):
             "params": params,
         }
 
-    def _add(self, prefix: str, schema: Schema, path: tuple[str, ...], required: bool) -> None:
+    def _suggest(self, grants: Sequence[Grant]) -> None:
+        """What most people would choose: the only grants there are, and the key column they all have."""
+        if grants and "purpose" not in self.initial:
+            self.initial["purpose"] = grants[0].purpose
+        by_provider = {grant.provider_id: grant for grant in reversed(grants)}
+        if len(by_provider) == len(grants) == len(self.roles):
+            for role, grant in zip(self.roles, grants, strict=True):
+                self.initial.setdefault(f"grant-{role}", grant.grant_id)
+        common = [name for name, held in self.columns.allowed.items() if len(held) == len(self.grants)]
+        if common:
+            for name, path in self._paths.items():
+                if path[0] in _KEYS and name in self._column_fields:
+                    self.initial.setdefault(name, common[:1])
+
+    def _add(
+        self, prefix: str, schema: Schema, path: tuple[str, ...], required: bool, defaults: Mapping[str, Any]
+    ) -> None:
         wanted = set(schema.get("required", ()))
         properties = schema.get("properties", {})
-        # What must be given comes first; otherwise the order of LABELS, which is the order people think in.
-        for name in sorted(properties, key=lambda name: (name not in wanted, _rank(name))):
+        # What must be given comes first; otherwise the order that people think in.
+        for name in sorted(properties, key=lambda name: (name not in wanted, composer_words.rank(name))):
             raw = properties[name]
             if name in self._hidden or len(path) >= _MAX_DEPTH:
                 continue
             inner = self._resolved(raw)
             here = (*path, name)
             needed = required and name in wanted
+            default = defaults.get(name, raw.get("default", inner.get("default")))
+            inside = default if isinstance(default, dict) else {}
             if inner.get("type") == "object" and inner.get("properties"):
-                self._add(f"{prefix}{name}.", inner, here, needed)
+                self._add(f"{prefix}{name}.", inner, here, needed, inside)
                 continue
-            key = "param-" + prefix + name
-            self.fields[key] = _field(inner, self._resolved, self._label(here), needed)
-            if "default" in raw or "default" in inner:
-                self.initial.setdefault(key, raw.get("default", inner.get("default")))
-            self._paths[key] = here
+            if self._is_by_role(here, inner):
+                by_role = self._resolved(inner["additionalProperties"])
+                for role in self.roles:
+                    self._add_field(
+                        f"{prefix}{name}.{role}", by_role, (*here, role), needed, inside.get(role)
+                    )
+                continue
+            self._add_field(prefix + name, inner, here, needed, default)
+
+    def _add_field(
+        self, name: str, schema: Schema, path: tuple[str, ...], required: bool, default: Any
+    ) -> None:
+        key = "param-" + name
+        self.fields[key] = self._field(key, path, schema, required)
+        if default is not None:
+            self.initial.setdefault(key, default)
+        self._paths[key] = path
+
+    def _is_by_role(self, path: tuple[str, ...], schema: Schema) -> bool:
+        """Whether an object is keyed by the roles of the job, as its example is."""
+        if not isinstance(schema.get("additionalProperties"), Mapping):
+            return False
+        example: Any = self.kind.get("example", {})
+        for step in path:
+            example = example.get(step) if isinstance(example, Mapping) else None
+        return isinstance(example, Mapping) and all(
+            key in self.roles or re.fullmatch(r"p[1-9][0-9]*", key) for key in example
+        )
+
+    def _field(self, key: str, path: tuple[str, ...], schema: Schema, required: bool) -> forms.Field:
+        told: dict[str, Any] = {
+            "label": self._label(path),
+            "required": required,
+            "help_text": composer_words.help_text(path[0] if path[-1] in self.roles else path[-1]),
+        }
+        items = self._resolved(schema.get("items", {})) if schema.get("type") == "array" else {}
+        texts = items.get("type") == "string" and "enum" not in items
+        if self.columns and path[0] in (*_KEYS, *_COLUMN_SETS) and texts:
+            return self._several_columns(key, path, schema, told)
+        if self.columns and path[-1] in _ONE_COLUMN and schema.get("type") == "string":
+            role = self._column_fields[key] = self._role_of(path)
+            return forms.ChoiceField(
+                choices=self.columns.choices(blank=True), widget=ColumnSelect(self.columns, role), **told
+            )
+        if path[-1] == "output_to":
+            choices = [str(value) for value in items.get("enum", self.roles)]
+            return forms.MultipleChoiceField(
+                choices=[(role, words.job_role(role)) for role in choices], widget=Checkboxes(), **told
+            )
+        if schema.get("type") == "array":
+            return self._list(path, schema, items, told)
+        return _plain(path[-1], schema, told)
+
+    def _several_columns(
+        self, key: str, path: tuple[str, ...], schema: Schema, told: dict[str, Any]
+    ) -> forms.Field:
+        role = self._column_fields[key] = self._role_of(path)
+        if path[0] in _KEYS:
+            slots = Slots(lambda: ColumnSelect(self.columns, role))
+            return OrderedChoices(choices=self.columns.choices(), schema=schema, widget=slots, **told)
+        return forms.MultipleChoiceField(
+            choices=self.columns.choices(), widget=ColumnBoxes(self.columns, role), **told
+        )
+
+    def _list(
+        self, path: tuple[str, ...], schema: Schema, items: Schema, told: dict[str, Any]
+    ) -> forms.Field:
+        if "enum" in items:
+            choices = [(str(value), composer_words.option(path[-1], value)) for value in items["enum"]]
+            return OrderedChoices(choices=choices, schema=schema, widget=Slots(forms.Select), **told)
+        if set(items.get("properties", ())) == {"column", "op", "value"}:
+            return Conditions(schema=schema, **told)
+        if items.get("type") == "string":
+            return WordList(schema=schema, **told)
+        return JsonField(**told)
+
+    def _role_of(self, path: tuple[str, ...]) -> str:
+        """The role whose columns a parameter names; empty if any of them may."""
+        if path[-1] in self.roles:
+            return path[-1]
+        return self.roles[0] if len(self.roles) == 1 else ""
 
     def _label(self, path: tuple[str, ...]) -> str:
-        parts = [words.job_role(name) if name in self.roles else str(LABELS.get(name, name)) for name in path]
-        # "normalise" adds nothing to "cut white space".
-        if len(parts) == 2 and path[0] == "normalise":
-            return parts[1]
-        return " · ".join(parts)
+        parts = [words.job_role(name) if name in self.roles else composer_words.label(name) for name in path]
+        # The group says already what "normalise" is about.
+        return " · ".join(parts[1:] if len(parts) > 1 and path[0] == "normalise" else parts)
 
     def _resolved(self, schema: Schema) -> Schema:
         for _depth in range(8):
@@ -202,7 +291,8 @@ def roles_of(kind: Schema, parties: str = "") -> tuple[str, ...]:
     roles: list[str] = []
     for role in kind.get("role_names", ()):
         if role == ANY_NUMBER:
-            wanted = int(parties) if parties.isdigit() and len(parties) < 3 else _LEAST_PARTIES
+            least = max([_LEAST_PARTIES, *(int(name[1:]) for name in _stacked(kind.get("example", {})))])
+            wanted = int(parties) if parties.isdigit() and len(parties) < 3 else least
             count = max(_LEAST_PARTIES, min(wanted, _MAX_PARTIES))
             roles += [f"p{number}" for number in range(1, count + 1)]
         elif role != kind.get("consumer_role"):
@@ -210,9 +300,27 @@ def roles_of(kind: Schema, parties: str = "") -> tuple[str, ...]:
     return tuple(roles)
 
 
+def _stacked(value: Any) -> list[str]:
+    """The names p1…pN that an example uses."""
+    if isinstance(value, Mapping):
+        here = [key for key in value if re.fullmatch(r"p[1-9][0-9]?", str(key))]
+        return here + [name for item in value.values() for name in _stacked(item)]
+    return []
+
+
 def takes_any_number(kind: Schema) -> bool:
     """Whether the kind's roles are p1…pN."""
     return ANY_NUMBER in kind.get("role_names", ())
+
+
+def numbers_of_parties() -> range:
+    """How many parties a form can have."""
+    return range(_LEAST_PARTIES, _MAX_PARTIES + 1)
+
+
+def secret_parameters(kind: Schema) -> dict[str, Any]:
+    """What has to be given in the terminal, with example values: the kind takes it and never signs it."""
+    return {name: SECRET_PARAMETERS[name] for name in kind.get("takes", ()) if name in SECRET_PARAMETERS}
 
 
 def grant_choice(grant: Grant) -> str:
@@ -222,65 +330,40 @@ def grant_choice(grant: Grant) -> str:
     )
 
 
-def command(document: Mapping[str, Any], draft_id: object) -> str:
+def command(kind: Schema, draft_id: object) -> str:
     """The one command that signs and runs a draft."""
     line = f"liutong jobs run --draft {draft_id}"
-    local = LOCAL_PARAMETERS.get(str(document.get("kind")))
+    local = secret_parameters(kind)
     if local:
         line += f" --params '{json.dumps(local, ensure_ascii=False)}'"
     return line
 
 
-def _field(schema: Schema, resolved: Callable[[Schema], Schema], label: str, required: bool) -> forms.Field:
+def _plain(name: str, schema: Schema, told: dict[str, Any]) -> forms.Field:
+    """One value of a simple type."""
     kind = schema.get("type")
     if "enum" in schema:
-        choices = [(str(value), str(_option(value))) for value in schema["enum"]]
-        return forms.ChoiceField(label=label, choices=choices, required=required)
+        choices = [(str(value), composer_words.option(name, value)) for value in schema["enum"]]
+        return forms.ChoiceField(choices=choices, **told)
     if kind == "boolean":
-        return forms.BooleanField(label=label, required=False)
+        return forms.BooleanField(**{**told, "required": False})
     if kind == "integer":
-        return forms.IntegerField(
-            label=label,
-            required=required,
-            min_value=schema.get("minimum"),
-            max_value=schema.get("maximum"),
-        )
-    if kind == "array":
-        items = resolved(schema.get("items", {}))
-        if "enum" in items:
-            return forms.MultipleChoiceField(
-                label=label,
-                choices=[(str(value), words.job_role(str(value))) for value in items["enum"]],
-                required=required,
-                widget=Checkboxes(),
-            )
-        if items.get("type") == "string":
-            return WordList(schema=schema, label=label, required=required)
-        return JsonField(label=label, required=required)
+        return forms.IntegerField(min_value=schema.get("minimum"), max_value=schema.get("maximum"), **told)
     if kind == "string":
         validators = [RegexValidator(schema["pattern"])] if "pattern" in schema else []
         return forms.CharField(
-            label=label,
-            required=required,
             min_length=schema.get("minLength"),
             max_length=schema.get("maxLength", 4000),
             validators=validators,
+            **told,
         )
-    return JsonField(label=label, required=required)
+    return JsonField(**told)
 
 
-_OPTIONS: dict[str, str | Promise] = {
-    "keep": _("keep as they are"),
-    "fold": _("treat as equal"),
-}
-
-
-def _option(value: object) -> object:
-    return _OPTIONS.get(str(value), value)
-
-
-def _rank(name: str) -> int:
-    return [*LABELS].index(name) if name in LABELS else len(LABELS)
+def _missing_column(column: str, grant: Grant) -> str:
+    return gettext("The grant on {dataset} does not allow the column {column}.").format(
+        dataset=grant.dataset.name, column=column
+    )
 
 
 def _is_blank(value: object) -> bool:

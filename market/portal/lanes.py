@@ -7,6 +7,7 @@ from typing import Any
 
 from market.jobs.models import Job, JobEvent, JobPart
 from market.ledger.models import Receipt
+from market.portal import sentences
 
 DONE, NOW, STOPPED, TODO = "done", "now", "stopped", "todo"
 ICONS = {DONE: "done", NOW: "clock", STOPPED: "stop", TODO: "ring"}
@@ -26,6 +27,7 @@ class Step:
     message: str = ""
     done: int = 0
     total: int = 0
+    until_ms: int = 0
 
     @property
     def icon(self) -> str:
@@ -49,6 +51,26 @@ class Lane:
     steps: list[Step] = field(default_factory=list)
     part: JobPart | None = None
     receipt: Receipt | None = None
+
+    @property
+    def rate(self) -> str:
+        """Items a second, as the node measures it; empty while it cannot tell."""
+        if self.part is None or not self.part.rate_milli:
+            return ""
+        a_second = self.part.rate_milli / 1000
+        return f"{a_second:,.0f}" if a_second >= 10 else f"{a_second:.1f}"
+
+    @property
+    def time_left(self) -> str:
+        """How long the phase still takes at that rate."""
+        if self.part is None or self.part.seconds_left is None:
+            return ""
+        return sentences.duration(self.part.seconds_left)
+
+    @property
+    def restarts(self) -> int:
+        """How often the part was taken up again after a cut or a restart."""
+        return max(0, self.part.attempts - 1) if self.part is not None else 0
 
 
 def lanes(job: Job) -> list[Lane]:
@@ -74,8 +96,13 @@ def _steps(events: list[JobEvent], state: str) -> list[Step]:
             last = steps[-1]
             last.done, last.total = event.done, event.total
             last.message = event.message or last.message
+            last.until_ms = event.at_ms
             continue
-        steps.append(Step(event.phase, DONE, event.at_ms, event.message, event.done, event.total))
+        if steps:
+            steps[-1].until_ms = event.at_ms
+        steps.append(
+            Step(event.phase, DONE, event.at_ms, event.message, event.done, event.total, event.at_ms)
+        )
     if len(steps) > _MAX_STEPS:
         steps = steps[: _MAX_STEPS // 2] + steps[-_MAX_STEPS // 2 :]
     if steps and state in _ENDED_BADLY:

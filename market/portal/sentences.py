@@ -132,6 +132,15 @@ def day(unix_seconds: int) -> str:
     return date_format(datetime.fromtimestamp(min(unix_seconds, CALENDAR_END), UTC), _("j F Y"))
 
 
+def duration(seconds: int) -> str:
+    """A length of time in its two largest units: 40 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 60:
+        return _("{s} s").format(s=seconds)
+    if seconds < 3_600:
+        return _("{m} min {s} s").format(m=seconds // 60, s=seconds % 60)
+    return _("{h} h {m} min").format(h=seconds // 3_600, m=seconds % 3_600 // 60)
+
+
 def time_left(seconds: int) -> str:
     """How long until something ends, in its largest unit; "ended" once it has."""
     if seconds <= 0:

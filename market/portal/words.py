@@ -73,10 +73,14 @@ OPERATIONS: dict[str, Word] = {
 
 KINDS: dict[str, Word] = {
     "psi": _("Private set intersection (PSI)"),
+    "psi.cardinality": _("Size of an intersection or a union (PSI)"),
+    "psi.sum": _("Sum over an intersection (PSI)"),
+    "psi.many": _("Private set intersection of several parties (PSI)"),
     "stats.vertical": _("Joint statistics over an intersection"),
     "stats.horizontal": _("Joint statistics over stacked rows"),
     "pir.row": _("Private retrieval (PIR) by row"),
     "pir.keyword": _("Private retrieval (PIR) by keyword"),
+    "pir.member": _("Private membership, yes or no (PIR)"),
     "fl.logistic": _("Federated logistic regression"),
     "eaas": _("Encryption service (EaaS)"),
 }
@@ -120,6 +124,8 @@ PHASES: dict[str, Word] = {
     "waiting": _("Waiting for a free worker"),
     "reading": _("Read and verified its rows"),
     "connecting": _("Met the other parties"),
+    "reconnecting": _("Meets the other parties again"),
+    "resuming": _("Goes on from the last checkpoint"),
     "open": _("Serves calls"),
     "awaiting_chain": _("Waits for the chain before release"),
     "completed": _("Checked the grant again, completed"),
@@ -132,6 +138,8 @@ PHASES: dict[str, Word] = {
     "psi.receive": _("Receives blinded keys"),
     "psi.double_blind": _("Blinds the peer's keys once more"),
     "psi.match": _("Compares blinded keys"),
+    "psi.prepare": _("Prepares its set, once per dataset version"),
+    "psi.tags": _("Hands over its prepared set, encrypted"),
     "stats.encrypt": _("Encrypts values"),
     "stats.receive": _("Receives encrypted values"),
     "pir.encode": _("Encodes its records"),

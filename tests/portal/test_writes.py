@@ -24,7 +24,7 @@ WRITES: dict[str, set[str]] = {
     "/grants/{requested}/approve/": {"alice"},
     "/grants/{requested}/decline/": {"alice"},
     "/grants/{active}/revoke/": {"alice"},
-    "/jobs/{running}/cancel/": {"bob"},
+    "/jobs/{running}/cancel/": {"bob", "alice"},
     "/jobs/drafts/{draft}/delete/": {"bob"},
     "/audit/reconcile/": {"rita", "otto"},
     "/parties/{hospital}/suspend/": {"otto"},

@@ -74,6 +74,10 @@ class Live {
       const next = [...page.body.childNodes];
       const copy = document.createElement("div");
       copy.append(...next.map((node) => document.importNode(node, true)));
+      // What the reader folded or opened stays so.
+      for (const part of this.target.querySelectorAll<HTMLDetailsElement>("details[data-keep]")) {
+        copy.querySelector(`details[data-keep="${part.dataset["keep"] ?? ""}"]`)?.toggleAttribute("open", part.open);
+      }
       // Same content: leave the page alone, so a selection or a focus survives.
       if (copy.innerHTML !== this.target.innerHTML) this.target.replaceChildren(...copy.childNodes);
       const state = this.target.querySelector("[data-live-status]");

@@ -21,10 +21,17 @@ from market.jobs.kinds import job_kind, job_kinds, operation_of
 from market.jobs.models import Job
 from market.portal import sentences, words
 from market.portal.access import CONSUMER, PROVIDER, REGULATOR, actor_of, for_roles
-from market.portal.composer import LOCAL_PARAMETERS, ComposerForm, command, takes_any_number
+from market.portal.composer import (
+    ComposerForm,
+    command,
+    numbers_of_parties,
+    secret_parameters,
+    takes_any_number,
+)
 from market.portal.forms import add_problem
 from market.portal.lanes import lanes
 from market.portal.listing import FilterForm, choice_field, export, listing, wants_export
+from market.portal.plot import plot
 from market.portal.shell import frame, page
 
 _WITHIN = (PROVIDER, CONSUMER, REGULATOR)
@@ -90,20 +97,23 @@ def job_live(request: HttpRequest, job_id: str) -> HttpResponse:
 
 def _job_context(found: Job, actor: Any) -> dict[str, Any]:
     is_consumer = CONSUMER in actor.roles and found.consumer_id == actor.party_id
+    may_end = is_consumer or (PROVIDER in actor.roles and services.takes_part(found, actor))
+    shown = lanes(found)
     return {
         "job": found,
-        "lanes": lanes(found),
+        "lanes": shown,
+        "plot": plot(shown, time.time_ns() // 1_000_000, _("Market")),
         "is_consumer": is_consumer,
-        "can_cancel": is_consumer and not found.is_final and found.cancel_requested_at is None,
+        "can_cancel": may_end and not found.is_final and found.cancel_requested_at is None,
         "results": list(found.results.values_list("role", flat=True)) if is_consumer else [],
         "time_left": "" if found.is_final else sentences.time_left(found.deadline - int(time.time())),
     }
 
 
 @require_POST
-@for_roles(CONSUMER)
+@for_roles(CONSUMER, PROVIDER)
 def cancel(request: HttpRequest, job_id: str) -> HttpResponse:
-    """Ask for the end of a job."""
+    """Ask for the end of a job, as its consumer or as a provider that takes part."""
     services.cancel_job(job_id=job_id, actor=actor_of(request))
     messages.success(request, _("The nodes are asked to stop. What was reserved and not used is released."))
     return redirect("job", job_id=job_id)
@@ -146,8 +156,8 @@ def new_job(request: HttpRequest) -> HttpResponse:
             "form": form,
             "kind": kind,
             "grants": usable,
-            "any_number": takes_any_number(kind),
-            "has_local": name in LOCAL_PARAMETERS,
+            "numbers": numbers_of_parties() if takes_any_number(kind) else (),
+            "has_local": bool(secret_parameters(kind)),
         },
         status=422 if form.errors else 200,
     )
@@ -159,7 +169,10 @@ def draft(request: HttpRequest, draft_id: str) -> HttpResponse:
     found = services.visible_drafts(actor_of(request)).filter(pk=draft_id).first()
     if found is None:
         raise NotFound()
-    return page(request, "portal/draft.html", {"draft": found, "command": command(found.document, found.id)})
+    # A draft may be older than the catalogue: what its kind would ask for is then not known.
+    name = found.document.get("kind")
+    kind: dict[str, Any] = next((kind for kind in job_kinds() if kind["name"] == name), {})
+    return page(request, "portal/draft.html", {"draft": found, "command": command(kind, found.id)})
 
 
 @require_POST
