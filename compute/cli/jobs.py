@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from compute.cli.result import jobs_result
 from compute.cli.session import Session, command, shared_options
 from compute.cli.show import printable, short, table
 from compute.errors import BadInput
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 @click.group()
 def jobs() -> None:
     """Computations under grants."""
+
+
+jobs.add_command(jobs_result)
 
 
 @jobs.command("run")
@@ -97,17 +101,6 @@ def jobs_status(session: Session, job: str) -> None:
         )
 
     session.show(found, human)
-
-
-@jobs.command("result")
-@click.argument("job")
-@shared_options
-@command
-def jobs_result(session: Session, job: str) -> None:
-    """Open the result of a finished JOB that was ordered from this workspace."""
-    with session.client() as client:
-        result = client.jobs.result(job)
-    session.show({"job": result.job, "state": result.state, "value": result.value})
 
 
 @jobs.command("cancel")
