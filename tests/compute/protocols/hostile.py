@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from compute.protocols.protocol import Message, Progress, Receive, Send, Steps
+from compute.protocols.protocol import Message, Reply, Send, Steps
 
 Change = Callable[[int, Message], Iterable[Message]]
 
@@ -10,7 +10,7 @@ Change = Callable[[int, Message], Iterable[Message]]
 def replacing(steps: Steps, change: Change) -> Steps:
     """An honest role whose n-th message goes through ``change(n, message)``."""
     count = 0
-    reply: Message | None = None
+    reply: Reply = None
     while True:
         try:
             effect = steps.send(reply)
@@ -21,8 +21,5 @@ def replacing(steps: Steps, change: Change) -> Steps:
             for message in change(count, effect.message):
                 yield Send(effect.role, message)
             count += 1
-        elif isinstance(effect, Progress):
-            yield effect
         else:
-            assert isinstance(effect, Receive)
             reply = yield effect

@@ -16,7 +16,16 @@ from compute.wire.messages import JobSpec
 from contracts.eip712 import Operation
 from tests.compute.protocols.jobs import BINDING, CONSUMER, seeded, spec_of
 
-NAMES = ["eaas", "fl.logistic", "pir.keyword", "pir.row", "psi", "stats.horizontal", "stats.vertical"]
+NAMES = [
+    "eaas",
+    "fl.logistic",
+    "pir.keyword",
+    "pir.row",
+    "psi",
+    "psi.cardinality",
+    "stats.horizontal",
+    "stats.vertical",
+]
 
 
 @functools.cache  # the statistics kinds make a key pair, which takes seconds
@@ -35,7 +44,7 @@ def test_all_kinds_are_registered() -> None:
 
 def test_generated_files_are_current() -> None:
     files = catalogue.files()
-    assert len(files) == 7
+    assert len(files) == 8
     for path, text in files.items():
         assert path.read_text(encoding="utf-8") == text, f"run python -m compute.protocols.catalogue: {path}"
 

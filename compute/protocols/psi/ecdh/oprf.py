@@ -158,7 +158,7 @@ class OwnItems:
         """Evaluate until this share of the items is done, in whole blocks."""
         target = min(len(self.rows), -(-int(share * len(self.rows)) // BLOCK) * BLOCK)
         while self.done < target:
-            spans = _spans(self.done, target, session)
+            spans = spans_of(self.done, target, session)
             results = yield from compute(
                 Call(evaluate, (self.function, self.rows[first:last], self.key)) for first, last in spans
             )
@@ -179,9 +179,9 @@ def answer(
     seen = np.empty((count, width), np.uint8)
     done = 0
     while done < count:
-        spans = _spans(done, count, session)
+        spans = spans_of(done, count, session)
         for first, last in spans:
-            seen[first:last] = yield from _block(peer, first, last - first, width)
+            seen[first:last] = yield from receive_block(peer, first, last - first, width)
         calls = [Call(multiply_received, (curve, seen[first:last], key, peer)) for first, last in spans]
         for (first, last), points in zip(spans, (yield from compute(calls)), strict=True):
             yield Send(peer, Points(first // BLOCK, points.tobytes()))
@@ -207,15 +207,15 @@ def ask(session: Session, peer: str, function: Function, rows: Rows) -> Part[Row
     sent = done = 0
     while done < len(rows):
         while sent < len(rows) and sent - done < LEAD * BLOCK:
-            spans = _spans(sent, len(rows), session)
+            spans = spans_of(sent, len(rows), session)
             calls = [Call(blind, (function.curve, rows[a:b], function.dst, scalar)) for a, b in spans]
             for (first, last), points in zip(spans, (yield from compute(calls)), strict=True):
                 yield Send(peer, Points(first // BLOCK, points.tobytes()))
                 sent = last
             yield Progress("psi.blind", sent, len(rows))
-        spans = _spans(done, sent, session)
+        spans = spans_of(done, sent, session)
         for first, last in spans:
-            answers[first:last] = yield from _block(peer, first, last - first, group.point_bytes)
+            answers[first:last] = yield from receive_block(peer, first, last - first, group.point_bytes)
         calls = [Call(unmask, (function, rows[a:b], answers[a:b], undo, peer)) for a, b in spans]
         for (first, last), result in zip(spans, (yield from compute(calls)), strict=True):
             outputs[first:last] = result
@@ -239,13 +239,14 @@ def _finish(function: Function, rows: Rows, points: Rows) -> Rows:
     return sm3.digest_many(np.concatenate([rows, points], axis=1), prefix=function.context)
 
 
-def _spans(start: int, stop: int, session: Session) -> list[tuple[int, int]]:
+def spans_of(start: int, stop: int, session: Session) -> list[tuple[int, int]]:
     """The next blocks, as many as are worth computing at once; ``start`` is a multiple of `BLOCK`."""
     most = max(1, min(session.parallel, MOST_AT_ONCE))
     return [(first, min(first + BLOCK, stop)) for first in range(start, stop, BLOCK)[:most]]
 
 
-def _block(peer: str, first: int, count: int, width: int) -> Part[Rows]:
+def receive_block(peer: str, first: int, count: int, width: int) -> Part[Rows]:
+    """The ``count`` points of ``peer`` from number ``first`` on; ProtocolAbort if another block comes."""
     block = yield from receive(peer, Points)
     if block.index != first // BLOCK or len(block.data) != count * width:
         raise ProtocolAbort(f"{peer} sent points that were not due: block {first // BLOCK} of {count} was")
