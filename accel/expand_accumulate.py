@@ -64,6 +64,23 @@ COMPRESS.backend("reference")(_reference.compress)
 COMPRESS.backend("portable", needs="numba cryptography")(_cpu.compress)
 
 
+def _register_vectors(level: str, instructions: str) -> None:
+    """The backends that make positions by AES instructions; numba is imported at the first call."""
+
+    def words(seed: bytes, start: int, stop: int) -> npt.NDArray[np.uint32]:
+        from accel.cpu import aes_vector
+
+        return aes_vector.words(level, seed, start, stop)
+
+    @COMPRESS.backend(level, needs="numba", instructions=instructions)
+    def compress(inputs: Sequence[U64], outputs: int, seed: bytes) -> list[U64]:
+        return _cpu.compress_with(words, inputs, outputs, seed)
+
+
+_register_vectors("avx2", "aes")
+_register_vectors("ifma", "vaes")
+
+
 def noise_weight(n: int) -> int:
     """The blocks of regular noise t for n outputs: 848, whatever n (derivation above)."""
     _check_outputs(n)

@@ -50,6 +50,32 @@ INNER_PRODUCT.backend("reference")(_reference.inner_product)
 INNER_PRODUCT.backend("portable", needs="numba")(_cpu.inner_product)
 
 
+def _register_vectors(level: str, instructions: str) -> None:
+    """The backends on carry-less multiplication; numba is imported when one is first called."""
+
+    @MULTIPLY.backend(level, needs="numba", instructions=instructions)
+    def multiply(a: U64, b: U64) -> U64:
+        from accel.cpu import gf128_vector
+
+        return gf128_vector.multiply(level, a, b)
+
+    @MULTIPLY_BY.backend(level, needs="numba", instructions=instructions)
+    def multiply_by(a: U64, b: U64) -> U64:
+        from accel.cpu import gf128_vector
+
+        return gf128_vector.multiply_by(level, a, b)
+
+    @INNER_PRODUCT.backend(level, needs="numba", instructions=instructions)
+    def inner_product(a: U64, b: U64) -> U64:
+        from accel.cpu import gf128_vector
+
+        return gf128_vector.inner_product(level, a, b)
+
+
+_register_vectors("avx2", "pclmul")
+_register_vectors("ifma", "vpclmulqdq")
+
+
 def multiply(a: U64, b: U64, *, backend: str = "auto") -> U64:
     """The products of two arrays (n, 2) of blocks, element by element; or of n blocks and one block (2,).
 

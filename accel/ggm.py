@@ -57,6 +57,26 @@ EXPAND_PUNCTURED.backend("reference")(_reference.expand_punctured)
 EXPAND_PUNCTURED.backend("portable", needs="cryptography")(_cpu.expand_punctured)
 
 
+def _register_vectors(level: str, instructions: str) -> None:
+    """The backends on the processor's AES instructions; numba is imported when one is first called."""
+
+    @EXPAND.backend(level, needs="numba", instructions=instructions)
+    def expand(seeds: U64, leaves: int) -> tuple[U64, U64]:
+        from accel.cpu import ggm_vector
+
+        return ggm_vector.expand(level, seeds, leaves)
+
+    @EXPAND_PUNCTURED.backend(level, needs="numba", instructions=instructions)
+    def expand_punctured(points: I64, sums: U64, leaves: int) -> U64:
+        from accel.cpu import ggm_vector
+
+        return ggm_vector.expand_punctured(level, points, sums, leaves)
+
+
+_register_vectors("avx2", "aes")
+_register_vectors("ifma", "vaes")
+
+
 def depth(leaves: int) -> int:
     """The levels of a tree: ceil(log2(leaves)), 0 for one leaf. Raises BadParameter outside 1 … 2^26."""
     if isinstance(leaves, bool) or not isinstance(leaves, int) or not 1 <= leaves <= MOST_LEAVES:

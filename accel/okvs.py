@@ -106,6 +106,27 @@ DECODE.backend("reference")(_reference.decode)
 DECODE.backend("portable", needs="numba cryptography")(_cpu.decode)
 
 
+def _register_vectors(level: str, instructions: str) -> None:
+    """The backends that hash by the processor's instructions; numba is imported when one is first called."""
+
+    def hash_items(items: U64, seed: bytes, start: int, stop: int, out: U64) -> None:
+        from accel.cpu import aes_vector
+
+        aes_vector.hash_items(level, items, seed, start, stop, out)
+
+    @ENCODE.backend(level, needs="numba", instructions=instructions)
+    def encode(items: U64, values: U64, seed: bytes, shape: Shape, mask_seed: bytes) -> U64:
+        return _cpu.encode_with(hash_items, items, values, seed, shape, mask_seed)
+
+    @DECODE.backend(level, needs="numba", instructions=instructions)
+    def decode(table: U64, items: U64, seed: bytes, shape: Shape) -> U64:
+        return _cpu.decode_with(hash_items, table, items, seed, shape)
+
+
+_register_vectors("avx2", "aes")
+_register_vectors("ifma", "vaes")
+
+
 @cache
 def layout(n: int, security_bits: int = SECURITY_BITS) -> Layout:
     """The table of n items: public, the same on both sides. Raises BadParameter outside 0 … 2^30."""

@@ -14,7 +14,6 @@ from accel.errors import DuplicateItem, EncodingFailed
 from accel.reference import aes
 
 U64 = npt.NDArray[np.uint64]
-U32 = npt.NDArray[np.uint32]
 Shape = tuple[int, int, int, int]
 Hash = Callable[[U64, bytes, int, int, U64], None]
 
@@ -22,7 +21,7 @@ _CHUNK = 1 << 14  # items hashed and sorted at a time
 
 
 def hash_items(items: U64, seed: bytes, start: int, stop: int, out: U64) -> None:
-    """(h low, h high, d) of the items from ``start`` to ``stop``, through OpenSSL."""
+    """Rows (h low, h high, d, number) of the items from ``start`` to ``stop``, through OpenSSL."""
 
     def one_way(blocks: U64) -> U64:
         return np.frombuffer(aes.encrypt(seed, blocks.tobytes()), np.uint64).reshape(-1, 2) ^ blocks
@@ -30,6 +29,7 @@ def hash_items(items: U64, seed: bytes, start: int, stop: int, out: U64) -> None
     h = one_way(one_way(items[start:stop, :2]) ^ items[start:stop, 2:])
     out[start:stop, :2] = h
     out[start:stop, 2] = one_way(h)[:, 0]
+    out[start:stop, 3] = np.arange(start, stop, dtype=np.uint64)
 
 
 def encode(items: U64, values: U64, seed: bytes, shape: Shape, mask_seed: bytes) -> U64:
@@ -44,8 +44,7 @@ def decode(table: U64, items: U64, seed: bytes, shape: Shape) -> U64:
 class _Sorted:
     """Items by bin: bin b holds those from ``starts[b]`` to ``starts[b + 1]``."""
 
-    rows: U64  # (n, 3): h and d
-    order: U32  # where each came from
+    rows: U64  # (n, 4): h, d and the item's number
     starts: npt.NDArray[np.int64]
 
 
@@ -67,9 +66,9 @@ def encode_with(hash_: Hash, items: U64, values: U64, seed: bytes, shape: Shape,
             stream = KeyStream(mask_seed, b * blocks)(part.nbytes)
             part[...] = stream.view(np.uint64).reshape(part.shape)
             bounds = slice(by_bin.starts[b], by_bin.starts[b + 1])
-            rows, order = by_bin.rows[bounds], by_bin.order[bounds]
-            if not kernels.solve(rows, order, values, part, sparse, dense):
-                _explain(rows, order)
+            rows = by_bin.rows[bounds]
+            if not kernels.solve(rows, values, part, sparse, dense):
+                _explain(rows)
 
     each_range(bins, 1, work)
     return table
@@ -87,7 +86,7 @@ def decode_with(hash_: Hash, table: U64, items: U64, seed: bytes, shape: Shape) 
         for b in range(start, stop):
             bounds = slice(by_bin.starts[b], by_bin.starts[b + 1])
             part = table[b * width : (b + 1) * width]
-            kernels.evaluate(by_bin.rows[bounds], by_bin.order[bounds], part, sparse, dense, out)
+            kernels.evaluate(by_bin.rows[bounds], part, sparse, dense, out)
 
     each_range(bins, 1, work)
     return out
@@ -98,7 +97,7 @@ def _sort(hash_: Hash, items: U64, seed: bytes, bins: int) -> _Sorted:
 
     size = len(items)
     chunks = -(-size // _CHUNK)
-    hashed = np.empty((size, 3), dtype=np.uint64)
+    hashed = np.empty((size, 4), dtype=np.uint64)
     counts = np.zeros((chunks, bins), dtype=np.int64)
 
     def count(start: int, stop: int) -> None:
@@ -109,26 +108,25 @@ def _sort(hash_: Hash, items: U64, seed: bytes, bins: int) -> _Sorted:
 
     each_range(chunks, 1, count)
     if bins == 1:
-        return _Sorted(hashed, np.arange(size, dtype=np.uint32), np.array([0, size]))
+        return _Sorted(hashed, np.array([0, size]))
     starts = np.concatenate([[0], np.cumsum(counts.sum(axis=0))])
     places = starts[:-1] + np.cumsum(counts, axis=0) - counts
     rows = np.empty_like(hashed)
-    order = np.empty(size, dtype=np.uint32)
 
     def scatter(start: int, stop: int) -> None:
         for c in range(start, stop):
             first, last = c * _CHUNK, min((c + 1) * _CHUNK, size)
-            kernels.scatter(hashed, first, last, places[c], rows, order)
+            kernels.scatter(hashed, first, last, places[c], rows)
 
     each_range(chunks, 1, scatter)
-    return _Sorted(rows, order, starts)
+    return _Sorted(rows, starts)
 
 
-def _explain(rows: U64, order: U32) -> None:
+def _explain(rows: U64) -> None:
     """Raise for a bin without a solution: rows of equal hashes are equal items."""
     by_hash = np.lexsort((rows[:, 0], rows[:, 1]))
     same = (rows[by_hash[1:], :2] == rows[by_hash[:-1], :2]).all(axis=1)
     if same.any():
-        index = int(order[by_hash[1:][same]].max())
+        index = int(rows[by_hash[1:][same], 3].max())
         raise DuplicateItem(f"item {index} occurs twice", index=index)
     raise EncodingFailed("the rows of a bin are dependent")

@@ -26,14 +26,14 @@ def count(hashed, start, stop, counts):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def scatter(hashed, start, stop, places, rows, order):  # type: ignore[no-untyped-def]
+def scatter(hashed, start, stop, places, rows):  # type: ignore[no-untyped-def]
     bins = np.uint64(places.shape[0])
     for i in range(start, stop):
         b = (hashed[i, 0] & _LOW) * bins >> _HALF
         to = places[b]
         places[b] = to + 1
-        rows[to, 0], rows[to, 1], rows[to, 2] = hashed[i, 0], hashed[i, 1], hashed[i, 2]
-        order[to] = i
+        for j in range(4):
+            rows[to, j] = hashed[i, j]
 
 
 @compiled
@@ -125,7 +125,7 @@ def peel(cells, state, stack, pivot_rows, pivot_columns, put_by):  # type: ignor
 
 
 @compiled
-def solve(rows, order, values, table, sparse, dense):  # type: ignore[no-untyped-def]
+def solve(rows, values, table, sparse, dense):  # type: ignore[no-untyped-def]
     """Overwrite ``table``, which holds randomness, by a solution; False if there is none."""
     size, words = rows.shape[0], table.shape[1]
     mask = ~np.uint64(0) >> np.uint64(64 - dense)
@@ -139,7 +139,7 @@ def solve(rows, order, values, table, sparse, dense):  # type: ignore[no-untyped
     if aside < 0:
         return False
     if aside > 0 and not solve_dense(
-        rows, order, values, table, sparse, cells, pivot_rows[:peeled], pivot_columns, put_by[:aside], mask
+        rows, values, table, sparse, cells, pivot_rows[:peeled], pivot_columns, put_by[:aside], mask
     ):
         return False
     sums = np.empty((256 * ((dense + 7) // 8), words), np.uint64)
@@ -149,13 +149,13 @@ def solve(rows, order, values, table, sparse, dense):  # type: ignore[no-untyped
         a, b, e = cells[row, 0], cells[row, 1], cells[row, 2]
         for j in range(words):
             others = table[a, j] ^ table[b, j] ^ table[e, j] ^ table[c, j]
-            table[c, j] = values[order[row], j] ^ others ^ dense_sum(rows[row, 2] & mask, sums, j)
+            table[c, j] = values[rows[row, 3], j] ^ others ^ dense_sum(rows[row, 2] & mask, sums, j)
     return True
 
 
 @compiled
 def solve_dense(  # type: ignore[no-untyped-def]
-    rows, order, values, table, sparse, cells, pivot_rows, pivot_columns, put_by, mask
+    rows, values, table, sparse, cells, pivot_rows, pivot_columns, put_by, mask
 ):
     """Choose the dense rows of the table such that the equations put by hold."""
     words, dense, equations = table.shape[1], table.shape[0] - sparse, put_by.shape[0]
@@ -168,14 +168,14 @@ def solve_dense(  # type: ignore[no-untyped-def]
         combinations[c] = rows[row, 2] & mask ^ combinations[a] ^ combinations[b] ^ combinations[e]
         for j in range(words):
             others = constants[a, j] ^ constants[b, j] ^ constants[e, j] ^ constants[c, j]
-            constants[c, j] = values[order[row], j] ^ others
+            constants[c, j] = values[rows[row, 3], j] ^ others
     left, right = np.empty(equations, np.uint64), np.empty((equations, words), np.uint64)
     for i in range(equations):
         row = put_by[i]
         a, b, e = cells[row, 0], cells[row, 1], cells[row, 2]
         left[i] = rows[row, 2] & mask ^ combinations[a] ^ combinations[b] ^ combinations[e]
         for j in range(words):
-            right[i, j] = values[order[row], j] ^ constants[a, j] ^ constants[b, j] ^ constants[e, j]
+            right[i, j] = values[rows[row, 3], j] ^ constants[a, j] ^ constants[b, j] ^ constants[e, j]
     pivots = np.empty(equations, np.int64)
     for i in range(equations):
         if left[i] == 0:
@@ -200,13 +200,13 @@ def solve_dense(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def evaluate(rows, order, table, sparse, dense, out):  # type: ignore[no-untyped-def]
+def evaluate(rows, table, sparse, dense, out):  # type: ignore[no-untyped-def]
     words = table.shape[1]
     mask = ~np.uint64(0) >> np.uint64(64 - dense)
     sums = np.empty((256 * ((dense + 7) // 8), words), np.uint64)
     fill_sums(table[sparse:], sums)
     for i in range(rows.shape[0]):
         a, b, c = columns(rows[i, 0], rows[i, 1], sparse)
-        d, to = rows[i, 2] & mask, order[i]
+        d, to = rows[i, 2] & mask, rows[i, 3]
         for j in range(words):
             out[to, j] = table[a, j] ^ table[b, j] ^ table[c, j] ^ dense_sum(d, sums, j)
