@@ -22,6 +22,8 @@ from compute.sdk.portal import Portal
 from compute.sdk.reports import plain
 from compute.sdk.workspace import Workspace
 
+DEFAULT_CACHE_BYTES = 4 << 30
+
 
 class Liutong:
     """One party's view of one market.
@@ -30,8 +32,9 @@ class Liutong:
         client.jobs.run("psi", purpose="study A-17", grants={"left": g1, "right": g2}, params={...})
 
     Without a key file the catalogue, grants, receipts and audit work; ordering jobs does not. ``workspace``
-    (default: beside the key file) keeps what is needed to open results later. ``chain_rpc`` and
-    ``address_book`` pin the chain; left out, the portal's word is taken for them.
+    (default: beside the key file) keeps what is needed to open results later, and under ``cache`` at most
+    ``cache_bytes`` of what lookups may use again. ``chain_rpc`` and ``address_book`` pin the chain; left out,
+    the portal's word is taken for them.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Liutong:
         chain_rpc: str | None = None,
         address_book: str | None = None,
         timeout_s: float = 30.0,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.portal = Portal(url, api_key, timeout_s=timeout_s, transport=transport)
@@ -55,6 +59,7 @@ class Liutong:
         self._passphrase = passphrase
         self._passphrase_file = Path(passphrase_file) if passphrase_file else None
         self._workspace = Path(workspace) if workspace else None
+        self._cache_bytes = cache_bytes
 
     def close(self) -> None:
         """Close the connections."""
@@ -81,7 +86,9 @@ class Liutong:
     @cached_property
     def jobs(self) -> Jobs:
         """Ordering jobs and opening results."""
-        return Jobs(self.portal, self.grants, self.chain, self.identity, self._open_workspace())
+        workspace = self._open_workspace()
+        cache = workspace.cache(self._cache_bytes)
+        return Jobs(self.portal, self.grants, self.chain, self.identity, workspace, cache)
 
     @cached_property
     def eaas(self) -> Encryption:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +15,9 @@ import msgspec
 import compute.protocols.kinds  # noqa: F401 - registers every job kind
 from compute.errors import BadInput, ComputeError, JobCancelled
 from compute.keys import sealing
-from compute.protocols.protocol import JobKind, Session, job_kind
+from compute.protocols.protocol import JobKind, Progress, Session, job_kind
+from compute.protocols.workspace import Cache
+from compute.sdk.attended import Attended
 from compute.sdk.chain_view import ChainView
 from compute.sdk.consumer_role import run_consumer_role
 from compute.sdk.errors import JobEnded, WaitedTooLong
@@ -33,6 +34,7 @@ from compute.wire.messages import JobSpec
 from compute.wire.signed_result import verify_result
 
 OnProgress = Callable[[TimelineEvent], None]
+OnStatus = Callable[[Job], None]
 _POLL_S = 0.3
 _ROLE_GRACE_S = 2.0
 # After its deadline a job still needs the release of its reservation on chain to be final.
@@ -41,25 +43,40 @@ _AFTER_DEADLINE_S = 120
 
 @dataclass(frozen=True, repr=False)  # holds a result: keep it out of logs
 class JobResult:
-    """A finished job: ``value`` is what its kind's README calls the result."""
+    """A finished job: ``value`` is what its kind's README calls the result.
+
+    ``metrics`` are the public quantities of the role that the consumer ran itself (bytes of a hint that was
+    downloaded, queries asked); empty for a kind without such a role.
+    """
 
     job: str
     state: str
     value: Any
     detail: Job = field(compare=False)
+    metrics: Mapping[str, int] = field(default_factory=dict)
 
 
 class Jobs:
-    """``client.jobs``. Runs at the consumer; private keys stay here."""
+    """``client.jobs``. Runs at the consumer; private keys stay here.
+
+    ``cache`` keeps what roles that the consumer runs itself may use again (hints of a dataset version).
+    """
 
     def __init__(
-        self, portal: Portal, grants: Grants, chain: ChainView, identity: Identity, workspace: Workspace
+        self,
+        portal: Portal,
+        grants: Grants,
+        chain: ChainView,
+        identity: Identity,
+        workspace: Workspace,
+        cache: Cache,
     ) -> None:
         self._portal = portal
         self._grants = grants
         self._chain = chain
         self._identity = identity
         self._workspace = workspace
+        self._cache = cache
 
     # ---- what there is
 
@@ -132,11 +149,14 @@ class Jobs:
         deadline_s: int = 600,
         wait: bool = True,
         on_progress: OnProgress | None = None,
+        on_status: OnStatus | None = None,
     ) -> JobResult:
         """Order a job and see it through; with ``wait=False`` the value is None and the state "submitted".
 
-        A kind with a consumer role cannot run unattended: it needs ``wait=True``. Raises JobEnded naming
-        code, rule and remedy if the job ends without a result, PortalRefused if the order is not taken.
+        A kind with a consumer role cannot run unattended: it needs ``wait=True``. ``on_progress`` gets each
+        new line of the timeline, also of the consumer's own role; ``on_status`` the job as it stands, with
+        rate and time left of its parts. Raises JobEnded naming code, rule and remedy if the job ends without
+        a result, PortalRefused if the order is not taken. KeyboardInterrupt asks for the job's end.
         """
         order = self.prepare(
             kind, purpose=purpose, grants=grants, params=params, units=units, deadline_s=deadline_s
@@ -146,7 +166,7 @@ class Jobs:
         job = self.submit(order)
         if not wait:
             return JobResult(job.job, job.state, None, job)
-        return self.follow(order, on_progress=on_progress)
+        return self.follow(order, on_progress=on_progress, on_status=on_status)
 
     def run_draft(
         self,
@@ -155,6 +175,7 @@ class Jobs:
         params: Mapping[str, Any] | None = None,
         confirm: Callable[[Order], bool] = lambda order: True,
         on_progress: OnProgress | None = None,
+        on_status: OnStatus | None = None,
     ) -> JobResult:
         """Sign and run what somebody prepared in the portal; raises JobCancelled if ``confirm`` says no.
 
@@ -176,22 +197,46 @@ class Jobs:
         if not confirm(order):
             raise JobCancelled("the order was not confirmed: nothing was sent")
         self.submit(order, draft=draft)
-        return self.follow(order, on_progress=on_progress)
+        return self.follow(order, on_progress=on_progress, on_status=on_status)
 
-    def follow(self, order: Order, *, on_progress: OnProgress | None = None) -> JobResult:
+    def follow(
+        self, order: Order, *, on_progress: OnProgress | None = None, on_status: OnStatus | None = None
+    ) -> JobResult:
         """Run the consumer's role if there is one, wait for the end, open the result."""
-        attended = _Attended.start(self, order) if order.kind.consumer_role is not None else None
+        attended = Attended(self, order) if order.kind.consumer_role is not None else None
+
+        def status(job: Job) -> None:
+            # The own role reports to nobody but us: its lines are told between the portal's.
+            for event in attended.news() if attended is not None else ():
+                if on_progress is not None:
+                    on_progress(event)
+            if on_status is not None:
+                on_status(job)
+
+        grace_s = _ROLE_GRACE_S
         try:
-            job = self.wait(order.job, on_progress=on_progress)
+            job = self.wait(order.job, on_progress=on_progress, on_status=status)
+        except KeyboardInterrupt:
+            grace_s = 0.0
+            with contextlib.suppress(ComputeError):
+                self.cancel(order.job)
+            raise
         finally:
             if attended is not None:
-                attended.stop()
+                attended.stop(grace_s)
         _require_result(job)
         if attended is not None and attended.error is not None:
             raise attended.error
-        return JobResult(job.job, job.state, self._open(order.job), job)
+        return self._opened(job)
 
-    def wait(self, job: str, *, timeout_s: float | None = None, on_progress: OnProgress | None = None) -> Job:
+    def wait(
+        self,
+        job: str,
+        *,
+        timeout_s: float | None = None,
+        on_progress: OnProgress | None = None,
+        on_status: OnStatus | None = None,
+    ) -> Job:
         """Until the job is final; raises WaitedTooLong. Without a timeout: a while past its deadline."""
         end = time.time() + timeout_s if timeout_s is not None else None
         seen = 0
@@ -202,6 +247,8 @@ class Jobs:
                 if on_progress is not None:
                     on_progress(event)
             current = self.get(job)
+            if on_status is not None:
+                on_status(current)
             if current.is_final:
                 return current
             if time.time() > (end if end is not None else current.deadline + _AFTER_DEADLINE_S):
@@ -214,12 +261,15 @@ class Jobs:
         if not current.is_final:
             raise WaitedTooLong(f"job {job} is still {current.state}", job=job, state=current.state)
         _require_result(current)
-        return JobResult(job, current.state, self._open(job), current)
+        return self._opened(current)
 
     # ---- inside
 
-    def _open(self, job: str) -> Any:
-        record = self._workspace.load(job)
+    def _opened(self, job: Job) -> JobResult:
+        record = self._workspace.load(job.job)
+        return JobResult(job.job, job.state, self._open(job.job, record), job, record.own_metrics)
+
+    def _open(self, job: str, record: JobRecord) -> Any:
         spec = canonical.decode(JobSpec, record.spec)
         kind = job_kind(spec.kind)
         payloads: dict[str, bytes] = {}
@@ -249,9 +299,13 @@ class Jobs:
             min_cohort=min_cohort,
             rng=os.urandom,
             secrets=secrets,
+            cache=self._cache,
+            parallel=os.cpu_count() or 1,
         )
 
-    async def run_own_role(self, order: Order, cancel: asyncio.Event) -> None:
+    async def run_own_role(
+        self, order: Order, cancel: asyncio.Event, on_progress: Callable[[Progress], None]
+    ) -> None:
         """The consumer's role of a job, to its end; its output is kept in the workspace."""
         job = await asyncio.to_thread(self.get, order.job)
         result = await run_consumer_role(
@@ -266,7 +320,7 @@ class Jobs:
             self._identity,
             self._chain.addresses_of,
             deadline=order.request.deadline,
-            on_progress=lambda progress: None,
+            on_progress=on_progress,
             cancel=cancel,
         )
         self._workspace.save(
@@ -275,43 +329,10 @@ class Jobs:
                 spec=canonical.encode(order.spec),
                 secrets=order.secrets,
                 own_payload=result.output.sealed,
+                own_metrics=dict(result.output.metrics)
+                | {"bytes_in": result.bytes_in, "bytes_out": result.bytes_out},
             )
         )
-
-
-class _Attended:
-    """The consumer's role in a thread of its own, while the main thread follows the job."""
-
-    def __init__(self, jobs: Jobs, order: Order) -> None:
-        self._jobs = jobs
-        self._order = order
-        self._loop = asyncio.new_event_loop()
-        self._cancel = asyncio.Event()
-        self.error: ComputeError | None = None
-        self._thread = threading.Thread(target=self._run, name="consumer-role", daemon=True)
-
-    @classmethod
-    def start(cls, jobs: Jobs, order: Order) -> _Attended:
-        attended = cls(jobs, order)
-        attended._thread.start()
-        return attended
-
-    def stop(self) -> None:
-        """The job is final: nothing more can come of the role, unless it is just writing its output."""
-        self._thread.join(_ROLE_GRACE_S)
-        if self._thread.is_alive():
-            with contextlib.suppress(RuntimeError):  # the role ended this very moment
-                self._loop.call_soon_threadsafe(self._cancel.set)
-            self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(self._jobs.run_own_role(self._order, self._cancel))
-        except ComputeError as error:
-            # The nodes' receipts say how the job ended; this is the consumer's own view of it.
-            self.error = error
-        finally:
-            self._loop.close()
 
 
 def _require_result(job: Job) -> None:

@@ -13,6 +13,7 @@ import msgspec
 
 from compute.errors import BadInput
 from compute.keys import sealing
+from compute.protocols.directory import DirectoryCache
 from compute.sdk.identity import Identity
 from compute.wire import canonical
 
@@ -20,12 +21,16 @@ _CONTEXT = b"liutong/sdk/job/1 "
 
 
 class JobRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One job: its spec as sent, the secrets of `JobKind.prepare`, and the consumer's own output if any."""
+    """One job: its spec as sent, the secrets of `JobKind.prepare`, and the consumer's own output if any.
+
+    ``own_metrics`` are the public quantities that the consumer's own role counted.
+    """
 
     job: str
     spec: bytes
     secrets: dict[str, bytes]
     own_payload: bytes | None = None
+    own_metrics: dict[str, int] = {}
 
 
 class Workspace:
@@ -34,6 +39,13 @@ class Workspace:
     def __init__(self, folder: Path, identity: Identity) -> None:
         self._folder = folder
         self._identity = identity
+
+    def cache(self, max_bytes: int) -> DirectoryCache:
+        """What outlives jobs: hints of dataset versions, so that a lookup does not download them again.
+
+        Nothing in it tells what was asked; it lies open, and may be deleted at any time.
+        """
+        return DirectoryCache(self._folder / "cache", max_bytes)
 
     def save(self, record: JobRecord) -> None:
         """On disk when this returns: a job must not be sent whose result could not be opened."""

@@ -25,6 +25,7 @@ from market.portal.composer_fields import (
     ColumnSelect,
     Conditions,
     JsonField,
+    NumberList,
     OrderedChoices,
     Slots,
     WordList,
@@ -42,6 +43,7 @@ _LEAST_PARTIES, _MAX_PARTIES = 2, 10
 _MAX_DEPTH = 4
 # Parameters that name columns: in an order, as a set, or one.
 _KEYS, _COLUMN_SETS = ("keys", "key"), ("columns", "output_columns", "label_columns", "features")
+_ONE_PER_KEY = ("forms",)
 _ONE_COLUMN = ("value", "group_by", "label")
 
 
@@ -254,7 +256,11 @@ class ComposerForm(forms.Form):
     ) -> forms.Field:
         if "enum" in items:
             choices = [(str(value), composer_words.option(path[-1], value)) for value in items["enum"]]
+            if path[-1] not in _ONE_PER_KEY:
+                return forms.MultipleChoiceField(choices=choices, widget=Checkboxes(), **told)
             return OrderedChoices(choices=choices, schema=schema, widget=Slots(forms.Select), **told)
+        if items.get("type") == "integer":
+            return NumberList(schema=schema, items=items, **told)
         if set(items.get("properties", ())) == {"column", "op", "value"}:
             return Conditions(schema=schema, **told)
         if items.get("type") == "string":

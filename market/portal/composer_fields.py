@@ -150,6 +150,32 @@ class WordList(forms.CharField):
         return found
 
 
+class NumberList(WordList):
+    """Several whole numbers, separated by commas."""
+
+    def __init__(self, *, items: Schema, **options: Any) -> None:
+        super().__init__(**options)
+        self.smallest, self.largest = items.get("minimum"), items.get("maximum")
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+
+    def clean(self, value: Any) -> Any:
+        numbers = []
+        for word in super().clean(value):
+            if not re.fullmatch(r"-?[0-9]{1,18}", word):
+                raise forms.ValidationError(
+                    _("“%(word)s” is not a whole number."), params={"word": word[:100]}
+                )
+            numbers.append(int(word))
+        for number in numbers:
+            if self.smallest is not None and number < self.smallest:
+                raise forms.ValidationError(_("At least %(n)s."), params={"n": self.smallest})
+            if self.largest is not None and number > self.largest:
+                raise forms.ValidationError(_("At most %(n)s."), params={"n": self.largest})
+        return numbers
+
+
 _SIGNS = {"=": "eq", "==": "eq", "≠": "ne", "!=": "ne", "<": "lt", "<=": "le", "≤": "le", ">": "gt",
           ">=": "ge", "≥": "ge"}  # fmt: skip
 _TOLD = {"eq": "=", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}

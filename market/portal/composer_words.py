@@ -37,6 +37,7 @@ LABELS: dict[str, Word] = {
     "deliver_to_consumer": _("Seal the matching rows to me"),
     "output_columns": _("Columns added to matching rows"),
     "label_columns": _("Columns given out for matches"),
+    "measures": _("What is counted"),
     "join": _("Which rows are kept"),
     "normalise": _("How keys are made comparable"),
     "forms": _("What each key column holds"),
@@ -46,11 +47,12 @@ LABELS: dict[str, Word] = {
     "country_code": _("Country code of national phone numbers"),
     "max_elements": _("Most keys per side"),
     "max_record_bytes": _("Longest record, in bytes"),
-    "pad_queries_to": _("Ask as many times as this"),
+    "pad_queries_to": _("Numbers of queries that are told apart"),
     "protocol": _("Protocol"),
     "curve": _("Curve"),
     "security": _("Against what the peer may do"),
     "low_communication": _("Send less, compute more"),
+    "link_mbit_s": _("Line between the parties, in Mbit/s"),
     "result_check": _("Both sides check that they used the same data"),
     "l2": _("L2 penalty"),
     "max_rounds": _("Most rounds"),
@@ -68,7 +70,9 @@ HELP: dict[str, Word] = {
     "label_columns": _("The other side gets these values for matching keys, and for no other key."),
     "forms": _("One per key column, in the same order: a phone number then meets its other spellings."),
     "max_elements": _("As many uses are reserved of each grant; what is not used is given back."),
-    "pad_queries_to": _("Dummy queries hide how many were real. They cost as much as real ones."),
+    "pad_queries_to": _(
+        "Dummy queries fill up to the next of these, so no one sees how many were real. They are charged too."
+    ),
     "filter": _("One condition per line: column, operator (= != < <= > >=), value. Example: age >= 40"),
     "groups": _("The values that may occur, separated by commas. Others are not counted."),
     "protocol": _("Automatic chooses by sizes, network and hardware, and the result says why."),
@@ -76,6 +80,7 @@ HELP: dict[str, Word] = {
         "Malicious holds even against a peer that deviates from the protocol; it costs a little more."
     ),
     "low_communication": _("For slow networks."),
+    "link_mbit_s": _("If it is known, the automatic choice counts bytes against time."),
     "join": _("Left keeps the size of the intersection hidden: every row of the left side has a partner."),
     "l2": _("A decimal as text, for example 1.0"),
     "tolerance": _("A decimal as text, for example 1e-10"),
@@ -85,11 +90,11 @@ PLACES: dict[str, str] = {
     "keys": MAIN, "key": MAIN, "value": MAIN, "group_by": MAIN, "groups": MAIN, "filter": MAIN,
     "columns": MAIN, "features": MAIN, "label": MAIN, "positive": MAIN, "calls": MAIN, "duration_s": MAIN,
     "output_to": RESULT, "deliver_to_consumer": RESULT, "output_columns": RESULT, "label_columns": RESULT,
-    "join": RESULT,
+    "join": RESULT, "measures": RESULT,
     "normalise": COMPARED,
     "max_elements": BOUNDS, "max_record_bytes": BOUNDS, "max_rounds": BOUNDS, "pad_queries_to": BOUNDS,
     "protocol": PROTOCOL, "curve": PROTOCOL, "security": PROTOCOL, "low_communication": PROTOCOL,
-    "result_check": PROTOCOL, "l2": PROTOCOL, "tolerance": PROTOCOL,
+    "link_mbit_s": PROTOCOL, "result_check": PROTOCOL, "l2": PROTOCOL, "tolerance": PROTOCOL,
 }  # fmt: skip
 
 # Choices by the field and the value; "" for a value that means the same in every field.
@@ -111,8 +116,10 @@ OPTIONS: dict[tuple[str, str], Word] = {
     ("curve", "curve25519"): _("Curve25519: fastest"),
     ("curve", "sm2"): _("SM2: for GM compliance"),
     ("curve", "secp256k1"): "secp256k1",
-    ("security", "semi-honest"): _("semi-honest: the peer keeps to the protocol"),
+    ("security", "semi_honest"): _("semi-honest: the peer keeps to the protocol"),
     ("security", "malicious"): _("malicious: the peer may deviate"),
+    ("measures", "intersection"): _("keys that both sides have"),
+    ("measures", "union"): _("keys that either side has"),
     ("join", "inner"): pgettext_lazy("join", "inner: matching rows"),
     ("join", "left"): pgettext_lazy("join", "left: all rows of the left side"),
 }
