@@ -20,6 +20,7 @@ Columns that are not declared are not read. Every source gives the same Arrow ty
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -33,6 +34,7 @@ from compute.data.columns import ColumnConfig
 from compute.errors import DataError
 
 _DATABASES = {"postgresql": postgresql_source, "mysql": mysql_source}
+_CONTENT = b"liutong/source/v1\x00"
 _Setting = Annotated[str, Meta(max_length=20_000)]
 
 
@@ -97,6 +99,20 @@ class Source:
         if config.kind == "csv":
             return csv_source.batches(path, config.delimiter, wanted)
         return parquet_source.batches(path, wanted)
+
+    def content_digest(self) -> bytes | None:
+        """32 bytes over a file's whole content and how it is read; None for a database, which only reading
+        tells about. Raises DataError if the file cannot be read."""
+        if self.config.kind in _DATABASES:
+            return None
+        path = self._file()
+        try:
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").digest()
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}", file=path.name) from error
+        declared = msgspec.json.encode(self.config, order="deterministic")
+        return hashlib.sha256(_CONTENT + hashlib.sha256(declared).digest() + content).digest()
 
     def _wanted(self, columns: Sequence[str] | None) -> list[ColumnConfig]:
         declared = {column.name: column for column in self.config.columns}
