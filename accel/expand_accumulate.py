@@ -28,6 +28,7 @@ from accel.reference import expand_accumulate as _reference
 from accel.registry import Op
 
 U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
 
 SEED_BYTES = 16
 SECURITY_BITS = 128
@@ -59,9 +60,21 @@ def _sample(batch: int) -> tuple[list[U64], int, bytes]:
     return [values, values[:, 0].copy()], batch, bytes(SEED_BYTES)
 
 
+def _sample_noise(batch: int) -> tuple[I64, U64, int, int, bytes]:
+    shape = code(batch)
+    noise = np.arange(2 * shape.weight, dtype=np.uint64).reshape(shape.weight, 2)
+    return np.arange(shape.weight, dtype=np.int64) % shape.block, noise, shape.block, batch, bytes(SEED_BYTES)
+
+
 COMPRESS: Op[[Sequence[U64], int, bytes], list[U64]] = Op("expand_accumulate.compress", sample=_sample)
 COMPRESS.backend("reference")(_reference.compress)
 COMPRESS.backend("portable", needs="numba cryptography")(_cpu.compress)
+
+COMPRESS_NOISE: Op[[I64, U64, int, int, bytes], U64] = Op(
+    "expand_accumulate.compress_noise", sample=lambda batch: _sample_noise(batch)
+)
+COMPRESS_NOISE.backend("reference")(_reference.compress_noise)
+COMPRESS_NOISE.backend("portable", needs="numba cryptography")(_cpu.compress_noise)
 
 
 def _register_vectors(level: str, instructions: str) -> None:
@@ -75,6 +88,10 @@ def _register_vectors(level: str, instructions: str) -> None:
     @COMPRESS.backend(level, needs="numba", instructions=instructions)
     def compress(inputs: Sequence[U64], outputs: int, seed: bytes) -> list[U64]:
         return _cpu.compress_with(words, inputs, outputs, seed)
+
+    @COMPRESS_NOISE.backend(level, needs="numba", instructions=instructions)
+    def compress_noise(points: I64, noise: U64, block: int, outputs: int, seed: bytes) -> U64:
+        return _cpu.compress_noise_with(words, points, noise, block, outputs, seed)
 
 
 _register_vectors("avx2", "aes")
@@ -113,10 +130,31 @@ def compress_pair(
     return first, second
 
 
+def compress_noise(points: I64, noise: U64, block: int, n: int, seed: bytes, *, backend: str = "auto") -> U64:
+    """`compress` of regular noise, never written out: block i is 0 but for ``noise[i]`` at ``points[i]``.
+
+    ``points`` (t,) of int64 below ``block``, ``noise`` (t, k) with k = 1 or 2 words; gives (n, k). Addresses
+    and branches depend on public positions alone. Raises BadParameter for a wrong dtype, shape or range.
+    """
+    _check_outputs(n)
+    _check_seed(seed)
+    if not isinstance(points, np.ndarray) or points.dtype != np.int64 or points.ndim != 1 or not len(points):
+        raise BadParameter("points are a 1-D array of int64, not empty")
+    if not isinstance(noise, np.ndarray) or noise.dtype != np.uint64 or noise.ndim != 2:
+        raise BadParameter("noise is a 2-D array of uint64")
+    if len(noise) != len(points) or noise.shape[1] not in (1, 2):
+        raise BadParameter("noise has one row of 1 or 2 words for every point")
+    if isinstance(block, bool) or not isinstance(block, int) or not 1 <= block * len(points) < 1 << 32:
+        raise BadParameter("there are from 1 to 2^32 - 1 values")
+    if points.min() < 0 or points.max() >= block:
+        raise BadParameter(f"points are below {block}, the size of a block")
+    run = COMPRESS_NOISE.select(backend, batch=n)
+    return run(np.ascontiguousarray(points), np.ascontiguousarray(noise), block, n, seed)
+
+
 def _compress(inputs: list[U64], n: int, seed: bytes, overwrite: bool, backend: str) -> list[U64]:
     _check_outputs(n)
-    if not isinstance(seed, bytes) or len(seed) != SEED_BYTES:
-        raise BadParameter(f"a seed is {SEED_BYTES} bytes")
+    _check_seed(seed)
     inputs = [_checked(values) for values in inputs]
     size = len(inputs[0])
     if any(len(values) != size for values in inputs):
@@ -127,6 +165,11 @@ def _compress(inputs: list[U64], n: int, seed: bytes, overwrite: bool, backend: 
     if not overwrite or not all(values.flags.writeable for values in inputs):
         inputs = [values.copy() for values in inputs]
     return run(inputs, n, seed)
+
+
+def _check_seed(seed: Any) -> None:
+    if not isinstance(seed, bytes) or len(seed) != SEED_BYTES:
+        raise BadParameter(f"a seed is {SEED_BYTES} bytes")
 
 
 def _check_outputs(n: Any) -> None:
@@ -154,3 +197,12 @@ def _known_code(run: Callable[[Sequence[U64], int, bytes], list[U64]]) -> None:
         )
         selftest.expect(blocks.tobytes().hex() == case["blocks"], "expand_accumulate.compress")
         selftest.expect(singles.tobytes().hex() == case["words"], "expand_accumulate.compress, 64 bits")
+
+
+@COMPRESS_NOISE.known_answer
+def _known_noise(run: Callable[[I64, U64, int, int, bytes], U64]) -> None:
+    arguments = _sample_noise(20)
+    selftest.expect(
+        np.array_equal(run(*arguments), _reference.compress_noise(*arguments)),
+        "expand_accumulate.compress_noise",
+    )

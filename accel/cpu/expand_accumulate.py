@@ -13,6 +13,7 @@ from accel.reference import aes
 
 U64 = npt.NDArray[np.uint64]
 U32 = npt.NDArray[np.uint32]
+I64 = npt.NDArray[np.int64]
 Positions = Callable[[bytes, int, int], U32]
 
 _PIECE = 1 << 13  # outputs whose positions are made at a time: they stay in the cache
@@ -48,6 +49,30 @@ def compress_with(positions: Positions, inputs: Sequence[U64], outputs: int, see
 
     threads.each_range(outputs, _PIECE, work)
     return results
+
+
+def compress_noise(points: I64, noise: U64, block: int, outputs: int, seed: bytes) -> U64:
+    return compress_noise_with(words, points, noise, block, outputs, seed)
+
+
+def compress_noise_with(
+    positions: Positions, points: I64, noise: U64, block: int, outputs: int, seed: bytes
+) -> U64:
+    """The running sums of regular noise change once a block: a table of the blocks stands for all."""
+    from accel.cpu import expand_accumulate_kernels as kernels
+
+    before = np.bitwise_xor.accumulate(noise, axis=0) ^ noise
+    places = (points + np.arange(len(points)) * block).astype(np.uint64)
+    result = np.empty((outputs, noise.shape[1]), dtype=np.uint64)
+
+    def work(start: int, stop: int) -> None:
+        for at in range(start, stop, _PIECE):
+            end = min(at + _PIECE, stop)
+            where = positions(seed, at, end)
+            kernels.gather_noise(places, noise, before, block, where, result, at, end)
+
+    threads.each_range(outputs, _PIECE, work)
+    return result
 
 
 def _accumulate(values: U64, total: Any, accumulate: Any) -> None:

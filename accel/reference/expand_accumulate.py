@@ -19,6 +19,7 @@ import numpy.typing as npt
 from accel.reference import aes
 
 U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
 
 W = 7
 
@@ -39,3 +40,9 @@ def compress(inputs: Sequence[U64], outputs: int, seed: bytes) -> list[U64]:
                 result[i] ^= sums[position]
         results.append(result)
     return results
+
+
+def compress_noise(points: I64, noise: U64, block: int, outputs: int, seed: bytes) -> U64:
+    values = np.zeros((len(points) * block, noise.shape[1]), dtype=np.uint64)
+    values[points + np.arange(len(points)) * block] = noise
+    return compress([values], outputs, seed)[0]
