@@ -23,6 +23,7 @@ NAMES = [
     "pir.row",
     "psi",
     "psi.cardinality",
+    "psi.sum",
     "stats.horizontal",
     "stats.vertical",
 ]
@@ -44,7 +45,7 @@ def test_all_kinds_are_registered() -> None:
 
 def test_generated_files_are_current() -> None:
     files = catalogue.files()
-    assert len(files) == 8
+    assert len(files) == 9
     for path, text in files.items():
         assert path.read_text(encoding="utf-8") == text, f"run python -m compute.protocols.catalogue: {path}"
 
