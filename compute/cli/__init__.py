@@ -15,10 +15,12 @@ from typing import Any
 
 import click
 
+from compute.cli.ask import lookup, member, psi
 from compute.cli.audit import audit, receipts
 from compute.cli.catalogue import datasets, grants, offers
 from compute.cli.jobs import jobs
 from compute.cli.keys import keys
+from compute.cli.quote import quote
 from compute.cli.session import Session, shared_options
 
 __all__ = ["main"]
@@ -41,5 +43,5 @@ def node(arguments: tuple[str, ...]) -> None:
     sys.exit(result if isinstance(result, int) else 0)
 
 
-for _command in (keys, datasets, offers, grants, jobs, receipts, audit):
+for _command in (keys, datasets, offers, grants, jobs, psi, lookup, member, receipts, audit, quote):
     main.add_command(_command)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from compute.cli.result import jobs_result
+from compute.cli.result import deliver, file_options, jobs_result
 from compute.cli.session import Session, command, shared_options
 from compute.cli.show import printable, short, table
-from compute.errors import BadInput
+from compute.cli.watch import pace, watched
+from compute.errors import BadInput, JobCancelled
 
 if TYPE_CHECKING:
-    from compute.sdk.objects import TimelineEvent
     from compute.sdk.orders import Order
 
 
@@ -32,11 +32,14 @@ jobs.add_command(jobs_result)
 @click.option("--draft", help="run what was prepared in the portal instead")
 @click.option("--purpose")
 @click.option("--grant", "roles", multiple=True, help="ROLE=GRANT, once per role")
-@click.option("--params", default="{}", help="JSON, or @FILE; with --draft it is added to the draft's")
+@click.option(
+    "--params", default="{}", help="JSON, or a file with it; with --draft it is added to the draft's"
+)
 @click.option("--units", multiple=True, help="ROLE=N: reserve another amount than computed")
 @click.option("--deadline-s", type=int, default=600, show_default=True)
 @click.option("--wait/--no-wait", default=True, help="follow the job and open its result")
 @click.option("--yes", is_flag=True, help="order a draft without being asked")
+@file_options
 @shared_options
 @command
 def jobs_run(
@@ -50,32 +53,85 @@ def jobs_run(
     deadline_s: int,
     wait: bool,
     yes: bool,
+    to_file: Mapping[str, Any],
 ) -> None:
-    """Sign and order a job of KIND (psi, stats.vertical, pir.keyword, fl.logistic, …)."""
+    """Sign and order a job of KIND (psi, stats.vertical, pir.keyword, fl.logistic, …); `jobs kinds` has all.
+
+    Ctrl-C asks the nodes to stop; what was reserved and not used is released.
+    """
+    if to_file["out"] is not None and not wait:
+        raise BadInput("--out needs the result: leave out --no-wait")
     with session.client() as client:
         if draft:
             if session.as_json and not yes:
                 raise BadInput("--json cannot ask whether a draft is what you meant: add --yes")
-            result = client.jobs.run_draft(
-                draft,
-                params=_json(params),
-                confirm=lambda order: yes or _confirmed(session, order),
-                on_progress=_teller(session),
+            # Asked before any bar is drawn: a question and a bar would fight over the line.
+            given = _json(params)
+            order = client.jobs.prepare_draft(draft, params=given)
+            if not yes and not _confirmed(session, order):
+                raise JobCancelled("the order was not confirmed: nothing was sent")
+            result = watched(
+                session, client, lambda watch: client.jobs.run_order(order, draft=draft, **watch.options)
             )
         else:
             if not kind or purpose is None or not roles:
                 raise BadInput("give KIND, --purpose and --grant ROLE=GRANT for each role, or --draft")
-            result = client.jobs.run(
-                kind,
-                purpose=purpose,
-                grants=_pairs(roles, "--grant"),
-                params=_json(params),
-                units={role: _number(value) for role, value in _pairs(units, "--units").items()},
-                deadline_s=deadline_s,
-                wait=wait,
-                on_progress=_teller(session),
+            order_of: dict[str, Any] = {
+                "purpose": purpose,
+                "grants": _pairs(roles, "--grant"),
+                "params": _json(params),
+                "units": {role: _number(value) for role, value in _pairs(units, "--units").items()},
+                "deadline_s": deadline_s,
+                "wait": wait,
+            }
+            name = kind
+            result = watched(
+                session, client, lambda watch: client.jobs.run(name, **order_of, **watch.options)
             )
-    session.show({"job": result.job, "state": result.state, "value": result.value})
+    deliver(session, result, to_file)
+
+
+@jobs.command("list")
+@click.option("--state")
+@click.option("--kind")
+@shared_options
+@command
+def jobs_list(session: Session, state: str | None, kind: str | None) -> None:
+    """Jobs that the party ordered or takes part in, newest first."""
+    with session.client() as client:
+        found = client.jobs.list(state=state, kind=kind)
+    session.show(
+        found,
+        lambda: table(
+            ("job", "kind", "state", "purpose"),
+            [(job.job, job.kind, job.state, job.purpose) for job in found],
+        ),
+    )
+
+
+@jobs.command("kinds")
+@click.argument("name", required=False)
+@shared_options
+@command
+def jobs_kinds(session: Session, name: str | None) -> None:
+    """The kinds of job; with NAME its roles, an example of its parameters and their schema."""
+    from compute.protocols.catalogue import entry
+    from compute.protocols.kinds import job_kind, job_kinds
+
+    if name is not None:
+        session.show(entry(job_kind(name)))
+        return
+    entries = [entry(kind) for kind in job_kinds()]
+    session.show(
+        entries,
+        lambda: table(
+            ("kind", "roles", "you run", "charged by"),
+            [
+                (item["name"], ", ".join(item["role_names"]), item["consumer_role"] or "", item["unit"])
+                for item in entries
+            ],
+        ),
+    )
 
 
 @jobs.command("status")
@@ -93,9 +149,17 @@ def jobs_status(session: Session, job: str) -> None:
         if found.reason is not None and found.reason.code:
             session.out.print(f"{printable(found.reason.message)} ({printable(found.reason.code)})")
         return table(
-            ("role", "party", "state", "phase", "receipt"),
+            ("role", "party", "state", "phase", "done", "pace", "receipt"),
             [
-                (part.role, part.party.name, part.state, part.phase, short(part.receipt or ""))
+                (
+                    part.role,
+                    part.party.name,
+                    part.state,
+                    part.phase,
+                    f"{part.done:,} of {part.total:,}" if part.total else "",
+                    pace(part.rate_milli, part.seconds_left) if part.state == "running" else "",
+                    short(part.receipt or ""),
+                )
                 for part in found.parts
             ],
         )
@@ -139,19 +203,6 @@ def _confirmed(session: Session, order: Order) -> bool:
     return click.confirm("Order this?", err=True)
 
 
-def _teller(session: Session) -> Callable[[TimelineEvent], None]:
-    last: dict[str, str] = {}
-
-    def tell(event: TimelineEvent) -> None:
-        if session.as_json or last.get(event.role) == event.phase:
-            return
-        last[event.role] = event.phase
-        said = f"{printable(event.phase)} {printable(event.message)}".rstrip()
-        session.err.print(f"[dim]· {printable(event.role or 'portal')}[/dim] {said}")
-
-    return tell
-
-
 def _pairs(items: tuple[str, ...], option: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for item in items:
@@ -164,13 +215,16 @@ def _pairs(items: tuple[str, ...], option: str) -> dict[str, str]:
 
 def _json(text: str) -> dict[str, Any]:
     try:
-        source = Path(text[1:]).read_text() if text.startswith("@") else text
-        value = json.loads(source)
+        value = json.loads(text if text.lstrip().startswith(("{", "[")) else _read(text.removeprefix("@")))
     except (OSError, ValueError) as error:
         raise BadInput(f"--params: {error}") from error
     if not isinstance(value, dict):
         raise BadInput("--params is a JSON object")
     return value
+
+
+def _read(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8")
 
 
 def _number(text: str) -> int:

@@ -1,53 +1,118 @@
-"""`liutong jobs result`: open a result, on the screen or into a file."""
+"""Results: `liutong jobs result`, and how every command shows one or writes it to a file."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from compute.cli.session import Session, command, shared_options
+from compute.cli.show import printable, table
 from compute.errors import BadInput
 
 if TYPE_CHECKING:
+    from compute.sdk import JobResult
     from compute.sdk.result_file import ResultFormat
+
+_FORMATS = ("json", "csv", "parquet")
+_BY_SUFFIX: dict[str, ResultFormat] = {".json": "json", ".csv": "csv", ".parquet": "parquet"}
+_ROWS_ON_SCREEN = 20
+
+_OPTIONS = [
+    click.option("--out", type=click.Path(path_type=Path), help="write it to this file, which is replaced"),
+    click.option(
+        "--format",
+        "result_format",
+        type=click.Choice(_FORMATS),
+        help="of --out; default: what its name ends with, or json",
+    ),
+    click.option("--part", help="which table, where a result has several: a role, groups, answers"),
+    click.option(
+        "--column", "--columns", "columns", multiple=True, help="in this order; repeat it; default: all"
+    ),
+    click.option(
+        "--exact", is_flag=True, help="csv: no apostrophe before texts that a spreadsheet would run"
+    ),
+]
+
+
+def file_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of `deliver`, as one argument ``to_file``."""
+
+    @wraps(function)
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        names = ("out", "result_format", "part", "columns", "exact")
+        chosen = {name: options.pop(name) for name in names}
+        if chosen["out"] is None and any(chosen[name] for name in names[1:]):
+            raise click.UsageError("--format, --part, --column and --exact are for a file: give --out")
+        return function(*arguments, to_file=chosen, **options)
+
+    for option in reversed(_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped
 
 
 @click.command("result")
 @click.argument("job")
-@click.option("--out", type=click.Path(path_type=Path), help="write it to this file, which is replaced")
-@click.option(
-    "--format", "result_format", type=click.Choice(["json", "csv", "parquet"]), help="of --out; default: json"
-)
-@click.option("--part", help="which table, where a result has several: a role, groups, answers")
-@click.option(
-    "--column", "--columns", "columns", multiple=True, help="in this order; repeat it; default: all"
-)
-@click.option("--exact", is_flag=True, help="csv: no apostrophe before texts that a spreadsheet would run")
+@file_options
 @shared_options
 @command
-def jobs_result(
-    session: Session,
-    job: str,
-    out: Path | None,
-    result_format: ResultFormat | None,
-    part: str | None,
-    columns: tuple[str, ...],
-    exact: bool,
-) -> None:
+def jobs_result(session: Session, job: str, to_file: Mapping[str, Any]) -> None:
     """Open the result of a finished JOB that was ordered from this workspace."""
-    if out is None and (result_format or part or columns or exact):
-        raise BadInput("--format, --part, --column and --exact are for a file: give --out")
     with session.client() as client:
         result = client.jobs.result(job)
+    deliver(session, result, to_file)
+
+
+def deliver(session: Session, result: JobResult, to_file: Mapping[str, Any]) -> None:
+    """Show a result, or write it to the file that `file_options` names."""
+    out: Path | None = to_file["out"]
     if out is None:
-        session.show({"job": result.job, "state": result.state, "value": result.value})
+        shown = {"job": result.job, "state": result.state, "value": result.value}
+        session.show(shown, (lambda: screen(session, result)) if result.value is not None else None)
         return
     from compute.sdk.result_file import write_result
 
+    form: ResultFormat = to_file["result_format"] or _BY_SUFFIX.get(out.suffix, "json")
     rows = write_result(
-        result.value, out, result_format or "json", part=part, columns=columns or None, exact=exact
+        result.value,
+        out,
+        form,
+        part=to_file["part"],
+        columns=to_file["columns"] or None,
+        exact=to_file["exact"],
     )
     written = {"job": result.job, "state": result.state, "file": str(out), "rows": rows}
-    session.show(written, lambda: f"wrote {out}")
+    session.show(written, lambda: f"wrote {printable(out)}: {rows} rows, job {result.job}")
+
+
+def screen(session: Session, result: JobResult) -> None:
+    """A result for people: its single values, why its protocol was chosen, the first rows of its tables."""
+    from compute.sdk.result_file import result_tables
+
+    session.out.print(f"[dim]job[/dim] {result.job}  [bold]{printable(result.state)}[/bold]")
+    value = result.value if isinstance(result.value, Mapping) else {"value": result.value}
+    for name, item in value.items():
+        if isinstance(item, str | int | float) and item != "":
+            session.out.print(f"[dim]{printable(name)}[/dim] {printable(item)}")
+        elif isinstance(item, Mapping) and item and all(_single(part) for part in item.values()):
+            told = "  ".join(f"{printable(key)}: {printable(part)}" for key, part in item.items())
+            session.out.print(f"[dim]{printable(name)}[/dim] {told}")
+    try:
+        tables = {name: made for name, made in result_tables(value).items() if name != "result"}
+    except BadInput:
+        session.out.print("[dim]values of several types in a column: --json shows them[/dim]")
+        return
+    for name, made in tables.items():
+        session.out.print(f"[dim]{printable(name)}: {made.num_rows} rows[/dim]")
+        rows = [[*row.values()] for row in made.slice(0, _ROWS_ON_SCREEN).to_pylist()]
+        session.out.print(table(made.column_names, rows))
+        if made.num_rows > _ROWS_ON_SCREEN:
+            session.out.print(f"[dim]… {made.num_rows - _ROWS_ON_SCREEN} more: --out FILE writes all[/dim]")
+
+
+def _single(value: object) -> bool:
+    return isinstance(value, str | int | float)

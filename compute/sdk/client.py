@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,16 @@ import msgspec
 
 from compute.errors import BadInput
 from compute.keys.keystore import read_secret
+from compute.protocols.quote import Quote, quote
+from compute.sdk import questions
 from compute.sdk.chain_view import ChainView
 from compute.sdk.encryption import Encryption
 from compute.sdk.grants import Grants
 from compute.sdk.identity import Identity
-from compute.sdk.jobs import Jobs
-from compute.sdk.objects import Dataset, Invoice, Offer, Receipt, Whoami
+from compute.sdk.jobs import JobResult, Jobs
+from compute.sdk.objects import Dataset, Grant, Invoice, Offer, Receipt, Whoami
 from compute.sdk.portal import Portal
+from compute.sdk.questions import AnyGrant, Names, Question
 from compute.sdk.reports import plain
 from compute.sdk.workspace import Workspace
 
@@ -95,6 +98,43 @@ class Liutong:
         """Encryption as a service."""
         return Encryption(self.jobs, self.identity, self.chain)
 
+    def ask(self, question: Question, *, purpose: str | None = None, **options: Any) -> JobResult:
+        """Run a question; ``purpose`` is that of its grant if left out, ``options`` as for `jobs.run`."""
+        if purpose is None:
+            first = next(iter(question.grants.values()))
+            purpose = first.purpose if isinstance(first, Grant) else self.grants.get(first).purpose
+        return self.jobs.run(
+            question.kind, purpose=purpose, grants=question.grants, params=question.params, **options
+        )
+
+    def psi(
+        self, left: AnyGrant, right: AnyGrant, *, on: Names | Mapping[str, Names], **params: Any
+    ) -> JobResult:
+        """Which keys two datasets share: the result of job kind psi; ``params`` as in its README."""
+        return self.ask(questions.intersection(left, right, on=on, **params))
+
+    def lookup(
+        self,
+        grant: AnyGrant,
+        keywords: Sequence[str | Sequence[str]],
+        *,
+        key: Names,
+        columns: Names,
+        **params: Any,
+    ) -> list[list[dict[str, Any]]]:
+        """Per keyword its records, none if it is absent. Nobody else learns what was looked for."""
+        result = self.ask(questions.lookup(grant, keywords, key=key, columns=columns, **params))
+        return [answer["records"] for answer in result.value["answers"]]
+
+    def member(
+        self, grant: AnyGrant, keywords: Sequence[str | Sequence[str]], *, key: Names, **params: Any
+    ) -> list[bool]:
+        """Per keyword whether it occurs. Nobody else learns what was looked for."""
+        answers: list[bool] = self.ask(questions.membership(grant, keywords, key=key, **params)).value[
+            "answers"
+        ]
+        return answers
+
     def whoami(self) -> Whoami:
         """What the portal takes the API key for."""
         return self.portal.get("whoami", Whoami)
@@ -130,6 +170,13 @@ class Liutong:
         )
         fields: dict[str, Any] = plain(report)
         return fields
+
+    def quote(self, kind: str, sizes: Mapping[str, int], **options: Any) -> Quote:
+        """Predict time, bytes and price of a job from sizes alone; nothing is asked of anybody.
+
+        Options as in `compute.protocols.quote.quote`: params, network, prices, calibration, cores, backend.
+        """
+        return quote(kind, sizes, **options)
 
     def invoices(self, period: str | None = None) -> list[Invoice]:
         """What committed receipts cost."""

@@ -163,10 +163,10 @@ class Jobs:
         )
         if not wait and order.kind.consumer_role is not None and order.kind.name != "eaas":
             raise BadInput(f"{kind}: the consumer runs a role itself, so wait=True is needed")
-        job = self.submit(order)
         if not wait:
+            job = self.submit(order)
             return JobResult(job.job, job.state, None, job)
-        return self.follow(order, on_progress=on_progress, on_status=on_status)
+        return self.run_order(order, on_progress=on_progress, on_status=on_status)
 
     def run_draft(
         self,
@@ -183,19 +183,34 @@ class Jobs:
         ``params`` are added to the draft's: what a PIR query asks for must not be in a draft, since the
         portal would read it there.
         """
+        order = self.prepare_draft(draft, params=params)
+        if not confirm(order):
+            raise JobCancelled("the order was not confirmed: nothing was sent")
+        return self.run_order(order, draft=draft, on_progress=on_progress, on_status=on_status)
+
+    def prepare_draft(self, draft: str, *, params: Mapping[str, Any] | None = None) -> Order:
+        """Build and sign the order of a draft, without sending it; ``params`` as in `run_draft`."""
         document = self._portal.get(f"jobs/drafts/{draft}", dict[str, Any])["document"]
         grants = {
             item["role"]: item["grant"] for item in document.get("participants", []) if item.get("grant")
         }
-        order = self.prepare(
+        return self.prepare(
             document["kind"],
             purpose=document["purpose"],
             grants=grants,
             params={**document.get("params", {}), **(params or {})},
             units=document.get("units") or None,
         )
-        if not confirm(order):
-            raise JobCancelled("the order was not confirmed: nothing was sent")
+
+    def run_order(
+        self,
+        order: Order,
+        *,
+        draft: str | None = None,
+        on_progress: OnProgress | None = None,
+        on_status: OnStatus | None = None,
+    ) -> JobResult:
+        """Send a signed order and see it through, as `run` does."""
         self.submit(order, draft=draft)
         return self.follow(order, on_progress=on_progress, on_status=on_status)
 
