@@ -86,7 +86,7 @@ def _kernels(parts: int) -> tuple[Any, Any]:
 
     @compiled(variant=parts)
     def digests(items, start, stop, keys, out):  # type: ignore[no-untyped-def]
-        """Rows (h, d, number) of the items from ``start`` to ``stop``."""
+        """Rows (h, d) of the items from ``start`` to ``stop``, from row 0 of ``out`` on."""
         h, d = np.empty((group, 2), np.uint64), np.empty((group, 2), np.uint64)
         rest = np.zeros((group, 4), np.uint64)
         for at in range(start, stop, group):
@@ -99,9 +99,8 @@ def _kernels(parts: int) -> tuple[Any, Any]:
             else:
                 _digest_1(source.ctypes.data, keys.ctypes.data, h.ctypes.data, d.ctypes.data)
             for i in range(min(group, stop - at)):
-                row = at + i
-                out[row, 0], out[row, 1] = h[i, 0], h[i, 1]
-                out[row, 2], out[row, 3] = d[i, 0], row
+                row = at + i - start
+                out[row, 0], out[row, 1], out[row, 2] = h[i, 0], h[i, 1], d[i, 0]
 
     return counters, digests
 

@@ -44,8 +44,7 @@ def compress_with(positions: Positions, inputs: Sequence[U64], outputs: int, see
             end = min(at + _PIECE, stop)
             where = positions(seed, at, end)
             for values, result in zip(inputs, results, strict=True):
-                gather = kernels.gather_blocks if values.ndim == 2 else kernels.gather_words
-                gather(values, where, result, at, end)
+                kernels.GATHER[values.ndim](values, where, result, at, end)
 
     threads.each_range(outputs, _PIECE, work)
     return results

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from accel.cpu.entries_ir import add_1, add_2, prefetch
 from accel.cpu.jit import compiled
+
+_AHEAD = 12  # outputs whose entries are asked for before they are needed
 
 
 @compiled
@@ -25,38 +30,39 @@ def accumulate(rows, start, stop, carry):  # type: ignore[no-untyped-def]
             rows[i, j] = last
 
 
-@compiled
-def gather_blocks(sums, words, out, start, stop):  # type: ignore[no-untyped-def]
-    size = np.uint64(sums.shape[0])
-    for i in range(start, stop):
-        low, high = np.uint64(0), np.uint64(0)
-        for j in range(7):
-            at = np.uint64(words[8 * (i - start) + j]) * size >> np.uint64(32)
-            low ^= sums[at, 0]
-            high ^= sums[at, 1]
-        out[i, 0], out[i, 1] = low, high
+def _gather(words: int) -> Any:
+    width = 8 * words
+
+    @compiled(variant=words)
+    def address(base, size, word):  # type: ignore[no-untyped-def]
+        return base + width * (np.int64(word) * size >> 32)
+
+    @compiled(variant=words)
+    def gather(sums, positions, out, start, stop):  # type: ignore[no-untyped-def]
+        """Outputs ``start`` to ``stop``: 8 words of ``positions`` each, of which 7 count."""
+        base, size = sums.ctypes.data, np.int64(sums.shape[0])
+        ahead = positions.shape[0] - 8 * _AHEAD
+        for i in range(stop - start):
+            at = 8 * i
+            if at < ahead:
+                for j in range(7):
+                    prefetch(address(base, size, positions[at + 8 * _AHEAD + j]))
+            sources = (
+                address(base, size, positions[at]),
+                address(base, size, positions[at + 1]),
+                address(base, size, positions[at + 2]),
+                address(base, size, positions[at + 3]),
+                address(base, size, positions[at + 4]),
+                address(base, size, positions[at + 5]),
+                address(base, size, positions[at + 6]),
+            )
+            to = out.ctypes.data + width * (start + i)
+            if words == 2:
+                add_2(to, sources)
+            else:
+                add_1(to, sources)
+
+    return gather
 
 
-@compiled
-def gather_noise(points, noise, before, block, words, out, start, stop):  # type: ignore[no-untyped-def]
-    # Both values of a block are read and one is masked, so no address and no branch depends on the points.
-    size = np.uint64(len(points)) * np.uint64(block)
-    for i in range(start, stop):
-        for k in range(noise.shape[1]):
-            out[i, k] = 0
-        for j in range(7):
-            at = np.uint64(words[8 * (i - start) + j]) * size >> np.uint64(32)
-            tree = at // np.uint64(block)
-            mask = np.uint64(0) - np.uint64(at >= points[tree])
-            for k in range(noise.shape[1]):
-                out[i, k] ^= before[tree, k] ^ (mask & noise[tree, k])
-
-
-@compiled
-def gather_words(sums, words, out, start, stop):  # type: ignore[no-untyped-def]
-    size = np.uint64(sums.shape[0])
-    for i in range(start, stop):
-        value = np.uint64(0)
-        for j in range(7):
-            value ^= sums[np.uint64(words[8 * (i - start) + j]) * size >> np.uint64(32)]
-        out[i] = value
+GATHER = {words: _gather(words) for words in (1, 2)}

@@ -9,31 +9,17 @@ substitution ends.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from accel.cpu.entries_ir import add_1, add_2
 from accel.cpu.jit import compiled
 
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
+_SHORT = np.uint64(0xFFFF)
 _ONE = np.uint32(1 << 16)  # of a column's state: rows above bit 16, the xor of their numbers below
-
-
-@compiled
-def count(hashed, start, stop, counts):  # type: ignore[no-untyped-def]
-    bins = np.uint64(counts.shape[0])
-    for i in range(start, stop):
-        counts[(hashed[i, 0] & _LOW) * bins >> _HALF] += 1
-
-
-@compiled
-def scatter(hashed, start, stop, places, rows):  # type: ignore[no-untyped-def]
-    bins = np.uint64(places.shape[0])
-    for i in range(start, stop):
-        b = (hashed[i, 0] & _LOW) * bins >> _HALF
-        to = places[b]
-        places[b] = to + 1
-        for j in range(4):
-            rows[to, j] = hashed[i, j]
 
 
 @compiled
@@ -50,28 +36,108 @@ def columns(low, high, sparse):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def fill_sums(dense_rows, sums):  # type: ignore[no-untyped-def]
-    """sums[256 k + i]: the sum of the dense rows 8 k + (places of ones in i)."""
-    for k in range(sums.shape[0] // 256):
-        for j in range(sums.shape[1]):
-            sums[256 * k, j] = 0
-            for bit in range(8):
-                row = 8 * k + bit
-                value = dense_rows[row, j] if row < dense_rows.shape[0] else np.uint64(0)
-                for i in range(1 << bit):
-                    sums[256 * k + (1 << bit) + i, j] = sums[256 * k + i, j] ^ value
+def pack(hashes, bins, sparse, mask, rows, counts):  # type: ignore[no-untyped-def]
+    """Hashes (h, d) to rows: word 0 is three columns and the bin, 16 bits each; word 1 is the dense part."""
+    for i in range(rows.shape[0]):
+        a, b, c = columns(hashes[i, 0], hashes[i, 1], sparse)
+        at = (hashes[i, 0] & _LOW) * np.uint64(bins) >> _HALF
+        rows[i, 0] = (
+            np.uint64(a) | np.uint64(b) << np.uint64(16) | np.uint64(c) << _HALF | at << np.uint64(48)
+        )
+        rows[i, 1] = hashes[i, 2] & mask
+        counts[at] += 1
 
 
 @compiled
-def dense_sum(d, sums, j):  # type: ignore[no-untyped-def]
-    total = np.uint64(0)
-    for k in range(sums.shape[0] // 256):
-        total ^= sums[256 * k + np.int64(d >> np.uint64(8 * k) & np.uint64(255)), j]
-    return total
+def scatter(packed, values, start, stop, places, rows, sorted_values):  # type: ignore[no-untyped-def]
+    """Rows, and values if there are any, to where their bins begin; ``places`` go forward."""
+    words = values.shape[1]
+    for i in range(start, stop):
+        b = packed[i, 0] >> np.uint64(48)
+        to = places[b]
+        places[b] = to + 1
+        rows[to, 0], rows[to, 1] = packed[i, 0], packed[i, 1]
+        for j in range(words):
+            sorted_values[to, j] = values[i, j]
 
 
 @compiled
-def peel(cells, state, stack, pivot_rows, pivot_columns, put_by):  # type: ignore[no-untyped-def]
+def collect(packed, start, stop, places, sorted_values, out):  # type: ignore[no-untyped-def]
+    """`scatter` backwards, of values."""
+    words = out.shape[1]
+    for i in range(start, stop):
+        b = packed[i, 0] >> np.uint64(48)
+        at = places[b]
+        places[b] = at + 1
+        for j in range(words):
+            out[i, j] = sorted_values[at, j]
+
+
+@compiled
+def pack(hashes, bins, sparse, mask, rows, counts):  # type: ignore[no-untyped-def]
+    """Hashes (h, d) to rows: word 0 is three columns and the bin, 16 bits each; word 1 is the dense part."""
+    for i in range(rows.shape[0]):
+        a, b, c = columns(hashes[i, 0], hashes[i, 1], sparse)
+        at = (hashes[i, 0] & _LOW) * np.uint64(bins) >> _HALF
+        rows[i, 0] = (
+            np.uint64(a) | np.uint64(b) << np.uint64(16) | np.uint64(c) << _HALF | at << np.uint64(48)
+        )
+        rows[i, 1] = hashes[i, 2] & mask
+        counts[at] += 1
+
+
+@compiled
+def scatter(packed, values, start, stop, places, rows, sorted_values):  # type: ignore[no-untyped-def]
+    """Rows, and values if there are any, to where their bins begin; ``places`` go forward."""
+    words = values.shape[1]
+    for i in range(start, stop):
+        b = packed[i, 0] >> np.uint64(48)
+        to = places[b]
+        places[b] = to + 1
+        rows[to, 0], rows[to, 1] = packed[i, 0], packed[i, 1]
+        for j in range(words):
+            sorted_values[to, j] = values[i, j]
+
+
+@compiled
+def collect(packed, start, stop, places, sorted_values, out):  # type: ignore[no-untyped-def]
+    """`scatter` backwards, of values."""
+    words = out.shape[1]
+    for i in range(start, stop):
+        b = packed[i, 0] >> np.uint64(48)
+        at = places[b]
+        places[b] = at + 1
+        for j in range(words):
+            out[i, j] = sorted_values[at, j]
+
+
+def _addition(words: int) -> Any:
+    """An intrinsic ``(to, sources)`` on addresses of entries: store the xor of as many as the tuple has."""
+    entry = ir.VectorType(I64, 2) if words == 2 else I64
+
+    @intrinsic
+    def add(typing_context, to, sources):  # type: ignore[no-untyped-def]
+        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            to, sources = arguments
+            total = None
+            for i in range(signature.args[1].count):
+                address = builder.extract_value(sources, i)
+                value = builder.load(builder.inttoptr(address, entry.as_pointer()))
+                value.align = 8
+                total = value if total is None else builder.xor(total, value)
+            builder.store(total, builder.inttoptr(to, entry.as_pointer())).align = 8
+            return context.get_dummy_value()
+
+        return types.void(types.int64, sources), emit
+
+    return add
+
+
+_add_1, _add_2 = _addition(1), _addition(2)
+
+
+@compiled
+def peel(cells, state, queue, pivot_rows, pivot_columns, put_by):  # type: ignore[no-untyped-def]
     """Peeled rows and columns in order; the numbers of peeled rows and of rows put by (-1: too many)."""
     size, sparse = cells.shape[0], state.shape[0]
     state[:] = 0
@@ -79,25 +145,26 @@ def peel(cells, state, stack, pivot_rows, pivot_columns, put_by):  # type: ignor
         for t in range(3):
             c = cells[row, t]
             state[c] = state[c] + _ONE ^ np.uint32(row)
-    peeled, aside, top = 0, 0, np.int64(0)
+    # A column is queued when one row is left in it, which happens once.
+    peeled, aside, head, tail = 0, 0, 0, np.int64(0)
     for c in range(sparse):
-        stack[top] = c
-        top += np.int64(state[c] >> np.uint32(16) == 1)
+        queue[tail] = c
+        tail += np.int64(state[c] >> np.uint32(16) == 1)
     while True:
-        while top > 0:
-            top -= 1
-            c = stack[top]
+        while head < tail:
+            c = queue[head]
+            head += 1
             if state[c] >> np.uint32(16) != 1:
                 continue
-            row = np.int64(state[c] & np.uint32(0xFFFF))  # type: ignore[assignment]
+            row = state[c] & np.uint32(0xFFFF)
             pivot_rows[peeled] = row
             pivot_columns[peeled] = c
             peeled += 1
             for t in range(3):
                 other = cells[row, t]
-                state[other] = state[other] - _ONE ^ np.uint32(row)
-                stack[top] = other
-                top += np.int64(state[other] >> np.uint32(16) == 1)
+                state[other] = state[other] - _ONE ^ row
+                queue[tail] = other
+                tail += np.int64(state[other] >> np.uint32(16) == 1)
         if peeled + aside == size:
             return peeled, aside
         if aside == put_by.shape[0]:
@@ -108,54 +175,25 @@ def peel(cells, state, stack, pivot_rows, pivot_columns, put_by):  # type: ignor
             alive[pivot_rows[i]] = 0
         for i in range(aside):
             alive[put_by[i]] = 0
-        found, fewest = -1, np.uint32(0xFFFF)
-        for row in range(size):
-            if alive[row]:
+        found, fewest = 0, np.uint32(0xFFFF)
+        for candidate in range(size):
+            if alive[candidate]:
                 for t in range(3):
-                    rows = state[cells[row, t]] >> np.uint32(16)
+                    rows = state[cells[candidate, t]] >> np.uint32(16)
                     if rows < fewest:
-                        found, fewest = row, rows
+                        found, fewest = candidate, rows
         put_by[aside] = found
         aside += 1
         for t in range(3):
             other = cells[found, t]
             state[other] = state[other] - _ONE ^ np.uint32(found)
-            stack[top] = other
-            top += np.int64(state[other] >> np.uint32(16) == 1)
-
-
-@compiled
-def solve(rows, values, table, sparse, dense):  # type: ignore[no-untyped-def]
-    """Overwrite ``table``, which holds randomness, by a solution; False if there is none."""
-    size, words = rows.shape[0], table.shape[1]
-    mask = ~np.uint64(0) >> np.uint64(64 - dense)
-    cells = np.empty((size, 3), np.uint16)
-    for row in range(size):
-        cells[row, 0], cells[row, 1], cells[row, 2] = columns(rows[row, 0], rows[row, 1], sparse)
-    pivot_rows, pivot_columns = np.empty(size, np.uint16), np.empty(size, np.uint16)
-    put_by = np.empty(dense, np.uint16)
-    state, stack = np.empty(sparse, np.uint32), np.empty(sparse + 3 * size + 3, np.uint16)
-    peeled, aside = peel(cells, state, stack, pivot_rows, pivot_columns, put_by)
-    if aside < 0:
-        return False
-    if aside > 0 and not solve_dense(
-        rows, values, table, sparse, cells, pivot_rows[:peeled], pivot_columns, put_by[:aside], mask
-    ):
-        return False
-    sums = np.empty((256 * ((dense + 7) // 8), words), np.uint64)
-    fill_sums(table[sparse:], sums)
-    for i in range(peeled - 1, -1, -1):
-        row, c = pivot_rows[i], pivot_columns[i]
-        a, b, e = cells[row, 0], cells[row, 1], cells[row, 2]
-        for j in range(words):
-            others = table[a, j] ^ table[b, j] ^ table[e, j] ^ table[c, j]
-            table[c, j] = values[rows[row, 3], j] ^ others ^ dense_sum(rows[row, 2] & mask, sums, j)
-    return True
+            queue[tail] = other
+            tail += np.int64(state[other] >> np.uint32(16) == 1)
 
 
 @compiled
 def solve_dense(  # type: ignore[no-untyped-def]
-    rows, values, table, sparse, cells, pivot_rows, pivot_columns, put_by, mask
+    rows, values, table, sparse, cells, pivot_rows, pivot_columns, put_by
 ):
     """Choose the dense rows of the table such that the equations put by hold."""
     words, dense, equations = table.shape[1], table.shape[0] - sparse, put_by.shape[0]
@@ -165,17 +203,17 @@ def solve_dense(  # type: ignore[no-untyped-def]
         row, c = pivot_rows[i], pivot_columns[i]
         a, b, e = cells[row, 0], cells[row, 1], cells[row, 2]
         # Column c is one of the three. Its combination is 0 so far; what it holds cancels.
-        combinations[c] = rows[row, 2] & mask ^ combinations[a] ^ combinations[b] ^ combinations[e]
+        combinations[c] = rows[row, 1] ^ combinations[a] ^ combinations[b] ^ combinations[e]
         for j in range(words):
             others = constants[a, j] ^ constants[b, j] ^ constants[e, j] ^ constants[c, j]
-            constants[c, j] = values[rows[row, 3], j] ^ others
+            constants[c, j] = values[row, j] ^ others
     left, right = np.empty(equations, np.uint64), np.empty((equations, words), np.uint64)
     for i in range(equations):
         row = put_by[i]
         a, b, e = cells[row, 0], cells[row, 1], cells[row, 2]
-        left[i] = rows[row, 2] & mask ^ combinations[a] ^ combinations[b] ^ combinations[e]
+        left[i] = rows[row, 1] ^ combinations[a] ^ combinations[b] ^ combinations[e]
         for j in range(words):
-            right[i, j] = values[rows[row, 3], j] ^ constants[a, j] ^ constants[b, j] ^ constants[e, j]
+            right[i, j] = values[row, j] ^ constants[a, j] ^ constants[b, j] ^ constants[e, j]
     pivots = np.empty(equations, np.int64)
     for i in range(equations):
         if left[i] == 0:
@@ -199,14 +237,107 @@ def solve_dense(  # type: ignore[no-untyped-def]
     return True
 
 
-@compiled
-def evaluate(rows, table, sparse, dense, out):  # type: ignore[no-untyped-def]
-    words = table.shape[1]
-    mask = ~np.uint64(0) >> np.uint64(64 - dense)
-    sums = np.empty((256 * ((dense + 7) // 8), words), np.uint64)
-    fill_sums(table[sparse:], sums)
-    for i in range(rows.shape[0]):
-        a, b, c = columns(rows[i, 0], rows[i, 1], sparse)
-        d, to = rows[i, 2] & mask, rows[i, 3]
-        for j in range(words):
-            out[to, j] = table[a, j] ^ table[b, j] ^ table[c, j] ^ dense_sum(d, sums, j)
+def _kernels(words: int) -> tuple[Any, Any]:
+    """Kernels for entries of that many words."""
+    width = 8 * words
+
+    @compiled(variant=words)
+    def add(to, sources):  # type: ignore[no-untyped-def]
+        if words == 2:
+            add_2(to, sources)
+        else:
+            add_1(to, sources)
+
+    @compiled(variant=words)
+    def fill_sums(dense_rows, sums):  # type: ignore[no-untyped-def]
+        """sums[256 k + i]: the sum of the dense rows 8 k + (places of ones in i)."""
+        sums[:] = 0
+        base = sums.ctypes.data
+        for row in range(dense_rows.shape[0]):
+            part, bit = base + 256 * width * (row // 8), 1 << row % 8
+            for i in range(bit):
+                at = part + width * i
+                add(at + width * bit, (at, dense_rows.ctypes.data + width * row))
+
+    @compiled(variant=words)
+    def add_dense(to, start, d, sums, parts):  # type: ignore[no-untyped-def]
+        """Store the entry at ``start`` plus the dense rows that d names, which are in ``parts`` bytes."""
+        step, low = 256 * width, 255
+        add(
+            to,
+            (
+                start,
+                sums + width * (d & low),
+                sums + step + width * (d >> 8 & low),
+                sums + 2 * step + width * (d >> 16 & low),
+                sums + 3 * step + width * (d >> 24 & low),
+                sums + 4 * step + width * (d >> 32 & low),
+            ),
+        )
+        for k in range(5, parts):
+            add(to, (to, sums + k * step + width * (d >> 8 * k & low)))
+
+    @compiled(variant=words)
+    def solve(rows, values, table, sparse, dense):  # type: ignore[no-untyped-def]
+        """Overwrite ``table``, which holds randomness, by a solution; False if there is none."""
+        size = rows.shape[0]
+        parts = max(5, (dense + 7) // 8)
+        cells = np.empty((size, 3), np.uint16)
+        for row in range(size):
+            where = rows[row, 0]
+            cells[row, 0] = where & _SHORT
+            cells[row, 1] = where >> np.uint64(16) & _SHORT
+            cells[row, 2] = where >> _HALF & _SHORT
+        pivot_rows, pivot_columns = np.empty(size, np.uint16), np.empty(size, np.uint16)
+        put_by = np.empty(dense, np.uint16)
+        state, queue = np.empty(sparse, np.uint32), np.empty(sparse + 1, np.uint16)
+        peeled, aside = peel(cells, state, queue, pivot_rows, pivot_columns, put_by)
+        if aside < 0:
+            return False
+        if aside > 0 and not solve_dense(
+            rows, values, table, sparse, cells, pivot_rows[:peeled], pivot_columns, put_by[:aside]
+        ):
+            return False
+        sums = np.empty((256 * parts, words), np.uint64)
+        fill_sums(table[sparse:], sums)
+        wanted = np.empty((size, words), np.uint64)  # of the sparse columns
+        for row in range(size):
+            d = np.int64(rows[row, 1])
+            start = values.ctypes.data + width * row
+            add_dense(wanted.ctypes.data + width * row, start, d, sums.ctypes.data, parts)
+        base = table.ctypes.data
+        for i in range(peeled - 1, -1, -1):
+            pivot = np.int64(pivot_rows[i])
+            # Column c is one of the three. What it holds cancels.
+            c = base + width * np.int64(pivot_columns[i])
+            add(
+                c,
+                (
+                    wanted.ctypes.data + width * pivot,
+                    base + width * np.int64(cells[pivot, 0]),
+                    base + width * np.int64(cells[pivot, 1]),
+                    base + width * np.int64(cells[pivot, 2]),
+                    c,
+                ),
+            )
+        return True
+
+    @compiled(variant=words)
+    def evaluate(rows, table, sparse, dense, out):  # type: ignore[no-untyped-def]
+        parts = max(5, (dense + 7) // 8)
+        sums = np.empty((256 * parts, words), np.uint64)
+        fill_sums(table[sparse:], sums)
+        base = table.ctypes.data
+        for i in range(rows.shape[0]):
+            where = np.int64(rows[i, 0])
+            a, b, c = where & 0xFFFF, where >> 16 & 0xFFFF, where >> 32 & 0xFFFF
+            to = out.ctypes.data + width * i
+            add(to, (base + width * a, base + width * b, base + width * c))
+            add_dense(to, to, np.int64(rows[i, 1]), sums.ctypes.data, parts)
+
+    return solve, evaluate
+
+
+SOLVE, EVALUATE = (
+    dict(zip((1, 2), pair, strict=True)) for pair in zip(_kernels(1), _kernels(2), strict=True)
+)
