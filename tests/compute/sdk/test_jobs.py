@@ -29,7 +29,8 @@ class Portal:
             return Timeline(events=[event for event in events if event.id > parameters["after"]])
         self.looks += 1
         part = Part(role="left", party=PartyRef(party="0x1"), state="running", rate_milli=7, seconds_left=3)
-        return Job(job=JOB, kind="psi", state="running" if self.looks < 3 else "settled", parts=[part])
+        state = "running" if self.looks < 3 else "settled"
+        return Job(job=JOB, kind="psi", state=state, deadline=1 << 40, parts=[part])
 
     def post(self, path: str, body: Any, answer: type[Any], **unused: Any) -> Any:
         self.posted.append(path)
