@@ -1,4 +1,4 @@
-"""Entries of one or two words summed from anywhere in memory: what sparse linear maps over GF(2) are made of."""
+"""Entries of one or two words summed from anywhere in memory: sparse linear maps over GF(2)."""
 
 from __future__ import annotations
 
@@ -37,15 +37,21 @@ def _addition(words: int) -> Any:
 add_1, add_2 = _addition(1), _addition(2)
 
 
-@intrinsic
-def prefetch(typing_context, address):  # type: ignore[no-untyped-def]
-    """Ask for the cache line at an address, which will be read soon."""
+def _prefetching() -> Any:
+    """An intrinsic: ask for the cache line at an address, which will be read soon."""
 
-    def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        pointer = builder.inttoptr(arguments[0], I8.as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        builder.call(function, [pointer, I32(0), I32(3), I32(1)])  # to read, in all caches, data
-        return context.get_dummy_value()
+    @intrinsic
+    def prefetch(typing_context, address):  # type: ignore[no-untyped-def]
+        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            pointer = builder.inttoptr(arguments[0], I8.as_pointer())
+            kind = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+            builder.call(function, [pointer, I32(0), I32(3), I32(1)])  # to read, in all caches, data
+            return context.get_dummy_value()
 
-    return types.void(types.int64), emit
+        return types.void(types.int64), emit
+
+    return prefetch
+
+
+prefetch = _prefetching()

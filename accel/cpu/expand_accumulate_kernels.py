@@ -30,6 +30,23 @@ def accumulate(rows, start, stop, carry):  # type: ignore[no-untyped-def]
             rows[i, j] = last
 
 
+@compiled
+def gather_noise(points, noise, before, block, words, out, start, stop):  # type: ignore[no-untyped-def]
+    # Both values of a block are read and one is masked, so no address and no branch depends on the points.
+    trees = np.uint64(points.shape[0])
+    size = trees * np.uint64(block)
+    for i in range(start, stop):
+        for k in range(noise.shape[1]):
+            out[i, k] = 0
+        for j in range(7):
+            word = np.uint64(words[8 * (i - start) + j])
+            # The block of a position is position // block: of nested floors, the inner one can be left out.
+            at, tree = word * size >> np.uint64(32), word * trees >> np.uint64(32)
+            mask = np.uint64(0) - np.uint64(at >= points[tree])
+            for k in range(noise.shape[1]):
+                out[i, k] ^= before[tree, k] ^ (mask & noise[tree, k])
+
+
 def _gather(words: int) -> Any:
     width = 8 * words
 

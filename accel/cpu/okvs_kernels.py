@@ -74,69 +74,6 @@ def collect(packed, start, stop, places, sorted_values, out):  # type: ignore[no
 
 
 @compiled
-def pack(hashes, bins, sparse, mask, rows, counts):  # type: ignore[no-untyped-def]
-    """Hashes (h, d) to rows: word 0 is three columns and the bin, 16 bits each; word 1 is the dense part."""
-    for i in range(rows.shape[0]):
-        a, b, c = columns(hashes[i, 0], hashes[i, 1], sparse)
-        at = (hashes[i, 0] & _LOW) * np.uint64(bins) >> _HALF
-        rows[i, 0] = (
-            np.uint64(a) | np.uint64(b) << np.uint64(16) | np.uint64(c) << _HALF | at << np.uint64(48)
-        )
-        rows[i, 1] = hashes[i, 2] & mask
-        counts[at] += 1
-
-
-@compiled
-def scatter(packed, values, start, stop, places, rows, sorted_values):  # type: ignore[no-untyped-def]
-    """Rows, and values if there are any, to where their bins begin; ``places`` go forward."""
-    words = values.shape[1]
-    for i in range(start, stop):
-        b = packed[i, 0] >> np.uint64(48)
-        to = places[b]
-        places[b] = to + 1
-        rows[to, 0], rows[to, 1] = packed[i, 0], packed[i, 1]
-        for j in range(words):
-            sorted_values[to, j] = values[i, j]
-
-
-@compiled
-def collect(packed, start, stop, places, sorted_values, out):  # type: ignore[no-untyped-def]
-    """`scatter` backwards, of values."""
-    words = out.shape[1]
-    for i in range(start, stop):
-        b = packed[i, 0] >> np.uint64(48)
-        at = places[b]
-        places[b] = at + 1
-        for j in range(words):
-            out[i, j] = sorted_values[at, j]
-
-
-def _addition(words: int) -> Any:
-    """An intrinsic ``(to, sources)`` on addresses of entries: store the xor of as many as the tuple has."""
-    entry = ir.VectorType(I64, 2) if words == 2 else I64
-
-    @intrinsic
-    def add(typing_context, to, sources):  # type: ignore[no-untyped-def]
-        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            to, sources = arguments
-            total = None
-            for i in range(signature.args[1].count):
-                address = builder.extract_value(sources, i)
-                value = builder.load(builder.inttoptr(address, entry.as_pointer()))
-                value.align = 8
-                total = value if total is None else builder.xor(total, value)
-            builder.store(total, builder.inttoptr(to, entry.as_pointer())).align = 8
-            return context.get_dummy_value()
-
-        return types.void(types.int64, sources), emit
-
-    return add
-
-
-_add_1, _add_2 = _addition(1), _addition(2)
-
-
-@compiled
 def peel(cells, state, queue, pivot_rows, pivot_columns, put_by):  # type: ignore[no-untyped-def]
     """Peeled rows and columns in order; the numbers of peeled rows and of rows put by (-1: too many)."""
     size, sparse = cells.shape[0], state.shape[0]
