@@ -65,6 +65,9 @@ class PeerSettings(_Section, frozen=True):
     allow: tuple[str, ...] = ()
     connect_timeout_s: Seconds = 60
     silence_timeout_s: Seconds = 300
+    # A resumable job that was cut waits so long for its peers to come back, and may be cut so often.
+    reconnect_timeout_s: Seconds = 3600
+    max_reconnects: Annotated[int, Meta(ge=0, le=10_000)] = 30
 
 
 class LimitSettings(_Section, frozen=True):
@@ -77,6 +80,13 @@ class LimitSettings(_Section, frozen=True):
     # The same per caller and hour, over all jobs: the caller chooses the job ids.
     max_refusals_per_hour: Annotated[int, Meta(ge=1, le=100_000)] = 120
     worker_threads: Annotated[int, Meta(ge=1, le=256)] = 4
+    # What one job may hold in memory at once; larger inputs are worked on in buckets on disk.
+    memory_bytes: Annotated[int, Meta(ge=16 << 20, le=1 << 50)] = 1 << 30
+    cache_bytes: Annotated[int, Meta(ge=0, le=1 << 60)] = 20 << 30
+    # Where jobs' heavy calls are done; "ray" needs the extra "cluster". 0 workers: one per core.
+    executor: Literal["inline", "threads", "ray"] = "threads"
+    workers: Annotated[int, Meta(ge=0, le=4096)] = 0
+    ray_address: str = ""
 
 
 class EaasSettings(_Section, frozen=True):
@@ -142,6 +152,9 @@ class NodeConfig(_Section, frozen=True):
     url: str = ""
     database: str = "node.db"
     results: str = "results"
+    work: str = "work"
+    cache: str = "cache"
+    snapshots: str = "snapshots"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     chain: ChainSettings = ChainSettings()
     portal: PortalSettings = PortalSettings()

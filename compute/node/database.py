@@ -26,7 +26,7 @@ from pathlib import Path
 
 from compute.errors import ComputeError
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -36,7 +36,9 @@ CREATE TABLE jobs (
     done INTEGER NOT NULL DEFAULT 0, total INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '',
     rule TEXT NOT NULL DEFAULT '', message TEXT NOT NULL DEFAULT '', remedy TEXT NOT NULL DEFAULT '',
     receipt TEXT, submission BLOB NOT NULL, units INTEGER NOT NULL, settles INTEGER NOT NULL,
-    created_at INTEGER NOT NULL, deadline INTEGER NOT NULL, finished_at INTEGER
+    created_at INTEGER NOT NULL, deadline INTEGER NOT NULL, finished_at INTEGER,
+    rate_milli INTEGER, seconds_left INTEGER, attempts INTEGER NOT NULL DEFAULT 0,
+    sent INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX jobs_state ON jobs (state);
 CREATE TABLE events (
@@ -66,6 +68,16 @@ CREATE TABLE nonces (
 ) WITHOUT ROWID;
 CREATE INDEX nonces_expiry ON nonces (expires_at);
 """
+
+# What makes a database of an earlier version one of the next.
+_UPGRADES = {
+    1: """
+ALTER TABLE jobs ADD COLUMN rate_milli INTEGER;
+ALTER TABLE jobs ADD COLUMN seconds_left INTEGER;
+ALTER TABLE jobs ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;
+""",
+}
 
 
 class StoreDamaged(ComputeError):
@@ -123,10 +135,20 @@ class Database:
         with self.transaction() as db:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
-                for statement in _SCHEMA.split(";"):
-                    db.execute(statement)
+                _execute(db, _SCHEMA)
                 db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-            elif version != _SCHEMA_VERSION:
+                return
+            while version in _UPGRADES:
+                _execute(db, _UPGRADES[version])
+                version += 1
+                db.execute(f"PRAGMA user_version = {version}")
+            if version != _SCHEMA_VERSION:
                 raise StoreDamaged(
                     f"the node's database has schema {version}, this node needs {_SCHEMA_VERSION}"
                 )
+
+
+def _execute(db: sqlite3.Connection, script: str) -> None:
+    # Not executescript: that would end the transaction.
+    for statement in script.split(";"):
+        db.execute(statement)

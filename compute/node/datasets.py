@@ -3,12 +3,14 @@
 A version is published on purpose: the first when the node first starts, each further one by
 ``python -m compute.node publish``. A source that changes without that is refused at the next job
 ("dataset.content"), for the grant is for the version the consumer saw. What a job reads is read once,
-checked, and used from that same table.
+checked, and used from that same table; or it is the verified snapshot of an earlier read, as long as the
+source's content is the same (`compute.data.snapshot`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import logging
 import os
 import threading
@@ -17,7 +19,8 @@ from collections.abc import Callable
 import msgspec
 import pyarrow as pa
 
-from compute.data.commitment import SALT_KEY_BYTES, Commitment, commit, matches
+from compute.data.commitment import SALT_KEY_BYTES, Commitment
+from compute.data.snapshot import Snapshots, commit_source
 from compute.data.source import Source
 from compute.errors import BadInput, ComputeError, Refused
 from compute.keys.keystore import KeyStore
@@ -33,6 +36,8 @@ from contracts.errors import ContractError
 log = logging.getLogger(__name__)
 
 _SALT_KIND = "dataset-salt"
+_SECRET_KIND = "dataset-secret"  # noqa: S105 - a kind
+_SECRET_BYTES = 32
 _SERVICE = b"liutong/commitment/service/v1\x00"
 
 
@@ -53,6 +58,8 @@ class Datasets:
         self._signer = signer
         self._domain = domain
         self._publishing = threading.Lock()
+        self._making = threading.Lock()
+        self._snapshots = Snapshots(config.path(config.snapshots))
 
     def published(self, dataset: str) -> DatasetManifest | None:
         """The newest published version; None if there is none or the dataset is not configured (any more)."""
@@ -129,8 +136,9 @@ class Datasets:
             raise Refused(
                 "dataset.version", "the version was replaced meanwhile", remedy="pin the newest one"
             )
-        table = self._source(settings).read()
-        if not matches(table, self._salt(settings.id, manifest.version), from_hex(commitment)):
+        salt = self._salt(settings.id, manifest.version)
+        table = self._snapshots.load(_word(settings.id), self._source(settings), salt, from_hex(commitment))
+        if table is None:
             raise Refused(
                 "dataset.content",
                 "the dataset's source no longer holds the rows that were registered",
@@ -138,24 +146,46 @@ class Datasets:
             )
         return table
 
+    def version_secret(self, dataset: str, commitment: str) -> bytes:
+        """32 random bytes of this version, the same in every job; made when they are first asked for.
+
+        Raises Refused ("dataset.version") if the version is not the newest any more.
+        """
+        manifest = self.published(dataset)
+        if manifest is None or manifest.commitment != commitment:
+            raise Refused(
+                "dataset.version", "the version was replaced meanwhile", remedy="pin the newest one"
+            )
+        return self._own_secret(f"secret:{dataset}:{manifest.version}", _SECRET_KIND, _SECRET_BYTES)
+
     def _unchanged(self, settings: DatasetSettings, latest: DatasetManifest) -> bool:
         if to_hex(canonical.digest(settings.schema)) != latest.schema_hash:
             return False
         if settings.kind == "service":
             return True
         salt = self._salt(settings.id, latest.version)
-        return matches(self._source(settings).read(), salt, from_hex(latest.commitment))
+        return hmac.compare_digest(
+            commit_source(self._source(settings), salt).root, from_hex(latest.commitment)
+        )
 
     def _commit(self, settings: DatasetSettings, version: int) -> Commitment:
         if settings.kind == "service":
             described = canonical.digest(settings.schema)
             return Commitment(hashlib.sha256(_SERVICE + from_hex(settings.id) + described).digest(), 0)
-        table = self._source(settings).read()
-        name = _salt_name(settings.id, version)
         # A publication that was cut short left its salt behind: it is as good as a new one.
-        if not any(entry.name == name for entry in self._keys.names()):
-            self._keys.put(name, os.urandom(SALT_KEY_BYTES), _SALT_KIND)
-        return commit(table, self._keys.get(name, _SALT_KIND))
+        salt = self._own_secret(_salt_name(settings.id, version), _SALT_KIND, SALT_KEY_BYTES)
+        return self._snapshots.record(_word(settings.id), self._source(settings), salt)[0]
+
+    def _own_secret(self, name: str, kind: str, length: int) -> bytes:
+        """The secret under this name; a random one is made if there is none."""
+        with self._making:
+            if not any(entry.name == name for entry in self._keys.names()):
+                try:
+                    self._keys.put(name, os.urandom(length), kind)
+                except BadInput:
+                    # Another process (the command line) was faster.
+                    log.info("%s was made meanwhile", name)
+            return self._keys.get(name, kind)
 
     def _salt(self, dataset: str, version: int) -> bytes:
         return self._keys.get(_salt_name(dataset, version), _SALT_KIND)
@@ -169,3 +199,7 @@ class Datasets:
 def _salt_name(dataset: str, version: int) -> str:
     # A new salt per version: equal rows of two versions must not show as equal digests.
     return f"salt:{dataset}:{version}"
+
+
+def _word(dataset: str) -> str:
+    return dataset.removeprefix("0x")

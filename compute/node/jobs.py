@@ -6,6 +6,9 @@
 A submission that is not the consumer's own word (wrong hash, wrong signature) gets a refusal receipt that
 settles nothing and leaves the job it names untouched: else anyone in between could kill a job by
 garbling it. A refusal of the consumer's own request settles its reservation with zero units.
+
+A job of a resumable kind that a stopped or killed process left open is taken up again by the next one: it is
+admitted anew, by the chain as it is now, and goes on from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -16,12 +19,13 @@ import logging
 from collections.abc import Callable, Coroutine
 
 from compute.data.results import ResultStore
-from compute.errors import ComputeError, JobCancelled, Refused
+from compute.errors import BadInput, ComputeError, JobCancelled, Refused
 from compute.keys import sealing
 from compute.node import policy
 from compute.node.config import NodeConfig
 from compute.node.datasets import Datasets
-from compute.node.ledger import Ledger
+from compute.node.job_folders import JobFolders
+from compute.node.ledger import Ledger, NotFinal
 from compute.node.meter import Meter
 from compute.node.policy import Admission, ChainView
 from compute.node.receipts import Draft, ReceiptSigner, short
@@ -29,12 +33,14 @@ from compute.node.refusal_budget import RefusalBudget
 from compute.node.running import Active, Done, Ended, NodeStopped, Runner
 from compute.node.sessions import Sessions
 from compute.node.store import Ending, JobRow, Store
+from compute.protocols.protocol import job_kind
 from compute.wire import canonical
 from compute.wire.binding import result_context
 from compute.wire.canonical import from_hex
 from compute.wire.identity import StatementSigner
 from compute.wire.messages import JobStatus, JobSubmission, ReceiptDetail
 from compute.wire.signed_result import sign_result
+from contracts.errors import ContractError
 from contracts.records import ReservationState
 
 log = logging.getLogger(__name__)
@@ -43,6 +49,7 @@ SESSION_KIND = "eaas"
 # Stands in documents for a grant, dataset or commitment that a submission does not name.
 NOTHING = "0x" + "00" * 32
 _STOP_TIMEOUT_S = 5.0
+_CHAIN_RETRY_S = 1.0
 
 
 class NodeBusy(ComputeError):
@@ -62,6 +69,7 @@ class Jobs:
         ledger: Ledger,
         datasets: Datasets,
         results: ResultStore,
+        folders: JobFolders,
         sessions: Sessions,
         receipts: Callable[[], ReceiptSigner],
         signer: StatementSigner,
@@ -73,6 +81,7 @@ class Jobs:
         self._ledger = ledger
         self._datasets = datasets
         self._results = results
+        self._folders = folders
         self._sessions = sessions
         self._receipts = receipts
         self._signer = signer
@@ -93,10 +102,10 @@ class Jobs:
         """How many jobs run now."""
         return len(self._active)
 
-    def is_over(self, job: str) -> bool:
-        """Whether peers of this job need not wait for us any more."""
+    def ended_as(self, job: str) -> str:
+        """The final state of a job, so that its peers need not wait for us; empty: none, or not known."""
         row = self._store.job(job)
-        return row is not None and row.final
+        return row.state if row is not None and row.final else ""
 
     def active(self, job: str) -> Active | None:
         """The running job, for sessions."""
@@ -164,24 +173,33 @@ class Jobs:
                 active.end(Refused("grant.revoked", "the grant was revoked", remedy="ask for a new grant"))
 
     async def recover(self) -> None:
-        """At start: sessions go on, whatever else was running has failed and gets its receipt."""
+        """At start: sessions and resumable jobs go on, what else was running has failed."""
         runner = self._require_runner()
-        for row in self._store.open_jobs():
+        rows = self._store.open_jobs()
+        await runner.in_thread(self._folders.sweep, {row.job for row in rows if _resumable(row)})
+        for row in rows:
             submission = canonical.decode(JobSubmission, row.submission)
             active = self._activate(row, submission)
             if row.kind == SESSION_KIND and self._sessions.resume(active):
                 self._spawn(row.job, runner.drive(active, self._sessions.serve, self._sessions.used))
+            elif _resumable(row):
+                self._spawn(row.job, runner.drive(active, self._resume))
             else:
                 cause = NodeStopped("the node was stopped while the job ran: run it again")
                 ending = Ending("failed", cause.code, message=cause.message)
                 await self.finish(active, Ended(ending, 0))
 
     async def shut_down(self) -> None:
-        """End all jobs but sessions, each with its receipt."""
+        """End all jobs with their receipts, but those that the next process takes up again."""
         self._stopping = True
         ending = []
         for job, active in list(self._active.items()):
-            if active.row.kind != SESSION_KIND and job in self._tasks:
+            if _resumable(active.row) and job in self._tasks:
+                # The peers are told that we come back.
+                active.suspended = True
+                self._tasks[job].cancel()
+                ending.append(self._tasks[job])
+            elif active.row.kind != SESSION_KIND and job in self._tasks:
                 active.end(NodeStopped("the node was stopped while the job ran: run it again"))
                 ending.append(self._tasks[job])
         if ending:
@@ -190,9 +208,20 @@ class Jobs:
         for task in list(self._tasks.values()):
             task.cancel()
 
-    def advance(self, job: str, phase: str, done: int, total: int) -> None:
+    def advance(
+        self,
+        job: str,
+        phase: str,
+        done: int,
+        total: int,
+        rate_milli: int | None = None,
+        seconds_left: int | None = None,
+    ) -> None:
         """Note progress in the job's timeline."""
-        self._store.advance(job, int(self._clock() * 1000), phase, done=done, total=total)
+        at_ms = int(self._clock() * 1000)
+        self._store.advance(
+            job, at_ms, phase, done=done, total=total, rate_milli=rate_milli, seconds_left=seconds_left
+        )
 
     async def finish(self, active: Active, ended: Ended) -> None:
         """Write an ending: sealed result, own rows, state and receipt. Never leaves a job open."""
@@ -206,6 +235,7 @@ class Jobs:
             units = ended.units if ended.ending.state != "completed" else 0
             await runner.in_thread(self._write, active, Ended(ending, units, ended.transcript))
         finally:
+            await runner.in_thread(self._folders.remove, active.row.job)
             self._active.pop(active.row.job, None)
 
     def _write(self, active: Active, ended: Ended) -> None:
@@ -340,6 +370,42 @@ class Jobs:
 
         self._spawn(row.job, runner.drive(active, work))
 
+    async def _resume(self, active: Active) -> Done:
+        """The work of a job that an earlier process left: ask the chain again, then go on."""
+        runner = self._require_runner()
+        admission = await self._admit_again(active)
+        return await runner.protocol(active, admission)
+
+    async def _admit_again(self, active: Active) -> Admission:
+        """Whether the job may still run, by all rules; waits for the chain. Raises Refused."""
+        runner, submission = self._require_runner(), active.submission
+        waiting = False
+        while True:
+            try:
+                domain = await runner.in_thread(self._ledger.domain, "UsageLedger")
+                view = await runner.in_thread(self._ledger.view, submission)
+                break
+            except (ContractError, NotFinal):
+                if not waiting:
+                    log.warning("job %s waits for the chain before it goes on", active.row.job)
+                    self.advance(active.row.job, "awaiting_chain", 0, 0)
+                    waiting = True
+                await asyncio.sleep(_CHAIN_RETRY_S)
+        record = view.grants.get(active.row.grant)
+        # A job that was reserved in time may end after its grant's expiry; its own deadline is the runner's.
+        now = min(max(int(self._clock()), view.block.timestamp), submission.request.deadline - 1)
+        if record is not None:
+            now = min(now, record.expiry - 1)
+        return policy.admit(
+            submission,
+            policy.authenticate(submission, domain),
+            view,
+            self._config,
+            self._datasets.published(active.dataset),
+            now,
+            withdrawn=self._withdrawn(active.row.grant),
+        )
+
     def _activate(self, row: JobRow, submission: JobSubmission) -> Active:
         ours = policy.part_of(self._config.party, submission.spec)
         active = Active(
@@ -347,7 +413,7 @@ class Jobs:
             submission=submission,
             dataset=(ours.dataset if ours else None) or NOTHING,
             commitment=(ours.commitment if ours else None) or NOTHING,
-            meter=Meter(row.units),
+            meter=Meter(row.units, int(row.sent), lambda: self._store.note_sent(row.job)),
         )
         self._active[row.job] = active
         return active
@@ -360,3 +426,11 @@ class Jobs:
         if self._runner is None:
             raise ComputeError("the node is not started")
         return self._runner
+
+
+def _resumable(row: JobRow) -> bool:
+    try:
+        return job_kind(row.kind).resumable
+    except BadInput:
+        # A kind that an older version of this node knew.
+        return False

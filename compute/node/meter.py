@@ -10,10 +10,16 @@
 The last row is the fairness rule against a consumer that takes an answer and hangs up: what it was sent it
 may have learned. Such a role is the kind's consumer role or, if the consumer has a node, whatever that plays.
 An EaaS session is charged its calls however it ends.
+
+A resumable job is one job however often it was cut: what is done again after a checkpoint is not charged
+again, "sent" means in any attempt (noted in the store before the first such message leaves), and a restart of
+this node is its own fault only if the job ends by it. What a peer may see again in an attempt is what one
+checkpoint covers, `max_reconnects` times at most.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from compute.errors import ComputeError
@@ -34,13 +40,19 @@ def roles_of_consumer(spec: JobSpec, consumer_role: str | None) -> frozenset[str
 
 @dataclass
 class Meter:
-    """One job's meter. ``units`` is what the job may use at most; one task uses it."""
+    """One job's meter. ``units`` is what the job may use at most; one task uses it.
+
+    ``on_first_sent`` is called before the first message to a role of the consumer's party leaves.
+    """
 
     units: int
     sent_to_consumer: int = 0
+    on_first_sent: Callable[[], None] = lambda: None
 
     def note_sent_to_consumer(self) -> None:
-        """A role of the consumer's party was given a message."""
+        """A role of the consumer's party is given a message."""
+        if not self.sent_to_consumer:
+            self.on_first_sent()
         self.sent_to_consumer += 1
 
     def completed(self, used: int) -> int:

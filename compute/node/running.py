@@ -4,6 +4,10 @@ Whatever happens inside, `Runner.drive` ends with exactly one call of `finish`: 
 stopped holding), failed, cancelled or expired. A watcher looks every few seconds whether the grant still
 stands; what it finds ends the job at once. Nothing is released before the chain was asked once more: while
 it cannot be reached, a computed result waits, until the job's deadline.
+
+A job of a resumable kind outlives a cut: its roles meet again and go on from the last checkpoint they all
+have, until the deadline, `reconnect_timeout_s` without a peer, or `max_reconnects` cuts. It outlives this
+process too: then `suspend` leaves it without an ending, and the next process takes it up.
 """
 
 from __future__ import annotations
@@ -11,29 +15,37 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import pyarrow as pa
 
-from accel.errors import AccelError
-from compute.errors import ComputeError, DataError, JobCancelled, Refused
+from accel.errors import AccelError, DeviceOutOfMemory
+from compute.errors import ComputeError, DataError, JobCancelled, OutOfMemory, PeerLost, Refused
 from compute.node import policy
+from compute.node.config import NodeConfig
 from compute.node.datasets import Datasets
+from compute.node.job_folders import JobFolders
 from compute.node.ledger import Ledger
 from compute.node.meter import Meter, roles_of_consumer
-from compute.node.peers import PeerDesk, Table
+from compute.node.pace import Pacer
+from compute.node.peers import JobChannel, PeerDesk, PeerNotReady, Table
 from compute.node.policy import Admission
 from compute.node.receipts import short
 from compute.node.store import Ending, JobRow
 from compute.protocols import runner
-from compute.protocols.protocol import Progress, Rng, Session
+from compute.protocols.checkpoints import Journal, inputs_of
+from compute.protocols.directory import DirectoryWorkspace
+from compute.protocols.executors import CallExecutor, ExecutorFailed
+from compute.protocols.protocol import Progress, Rng, Session, Steps, job_kind
+from compute.protocols.workspace import Cache
 from compute.wire.binding import session_binding
 from compute.wire.canonical import from_hex
-from compute.wire.channel import Channel
 from compute.wire.messages import JobSubmission
 from contracts.errors import ContractError
 
@@ -42,6 +54,8 @@ T = TypeVar("T")
 
 _PROGRESS_EVERY_S = 0.5
 _CHAIN_RETRY_S = 1.0
+# Two sides that cut each other off at once must not do so again at once.
+_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
 
 
 class NodeStopped(ComputeError):
@@ -73,6 +87,7 @@ class Active:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     cause: ComputeError | None = None
+    suspended: bool = False
 
     def end(self, cause: ComputeError) -> None:
         """Ask for the end of the job; the first cause counts."""
@@ -94,29 +109,48 @@ class Ended:
 
 
 Work = Callable[[Active], Awaitable[Done]]
+# Job, phase, done, total, items in 1000 seconds, seconds left.
+Advance = Callable[[str, str, int, int, int | None, int | None], None]
 # What a session (EaaS) has used so far, however it ends. Protocol jobs have none: the meter rules.
 Used = Callable[[str], Done]
 
 
+@dataclass
+class Means:
+    """What jobs compute with and keep things in. The node sets ``calls`` when it starts."""
+
+    folders: JobFolders
+    cache: Cache
+    calls: CallExecutor
+
+
 class Runner:
-    """Runs jobs; one event loop uses it. ``advance`` notes progress, ``finish`` writes the ending."""
+    """Runs jobs; one event loop uses it.
+
+    ``advance`` notes progress, ``begun`` counts a job's attempts, ``finish`` writes the ending.
+    """
 
     def __init__(
         self,
         *,
+        config: NodeConfig,
         ledger: Ledger,
         datasets: Datasets,
         desk: PeerDesk,
+        means: Means,
         compute: Executor,
         waiting: Executor,
         rng: Rng,
         clock: Callable[[], float],
-        revocation_poll_s: float,
-        silence_timeout_s: float,
         withdrawn: Callable[[str], bool],
-        advance: Callable[[str, str, int, int], None],
+        advance: Advance,
+        begun: Callable[[str], int],
         finish: Callable[[Active, Ended], Awaitable[None]],
     ) -> None:
+        self._peer_settings = config.peers
+        self._memory_bytes = config.limits.memory_bytes
+        self._revocation_poll_s = float(config.chain.revocation_poll_s)
+        self._means = means
         self._ledger = ledger
         self._datasets = datasets
         self._desk = desk
@@ -124,14 +158,13 @@ class Runner:
         self._waiting = waiting
         self._rng = rng
         self._clock = clock
-        self._revocation_poll_s = revocation_poll_s
-        self._silence_timeout_s = silence_timeout_s
         self._withdrawn = withdrawn
         self._advance = advance
+        self._begun = begun
         self._finish = finish
 
     async def drive(self, active: Active, work: Work, used: Used | None = None) -> None:
-        """Run a job to its ending. Raises nothing but CancelledError."""
+        """Run a job to its ending. Raises nothing but CancelledError: then it has none (`suspend`)."""
         watcher = asyncio.create_task(self._watch(active))
         try:
             done = await self._until_stopped(active, work)
@@ -147,16 +180,17 @@ class Runner:
             ended = self._early(active, error, used)
         finally:
             watcher.cancel()
-            await self._desk.close(active.row.job)
+            await self._desk.close(active.row.job, *([NodeStopped.code] if active.suspended else []))
         await self._finish(active, ended)
 
     async def protocol(self, active: Active, admission: Admission) -> Done:
         """The work of a protocol job: read, verify, meet, compute, ask the chain again."""
         job, spec = active.row.job, active.submission.spec
         kind, role = admission.kind, admission.role
-        self._advance(job, "reading", 0, 0)
+        self._note(job, "reading")
         table = await self.in_worker(self._datasets.load, admission.dataset, active.commitment)
-        columns = list(kind.columns(spec, admission.params, role))
+        secret = await self.in_worker(self._datasets.version_secret, admission.dataset.id, active.commitment)
+        workspace = await self.in_thread(self._means.folders.open, job)
         session = Session(
             role=role,
             spec=spec,
@@ -164,37 +198,34 @@ class Runner:
             binding=session_binding(from_hex(job), from_hex(active.submission.request.spec_hash)),
             min_cohort=admission.min_cohort,
             rng=self._rng,
+            workspace=workspace,
+            cache=self._means.cache,
+            version_secret=secret,
+            memory_bytes=self._memory_bytes,
+            parallel=self._means.calls.parallel,
         )
-        self._advance(job, "connecting", 0, 0)
+        columns = table.select(list(kind.columns(spec, admission.params, role)))
         seats = Table(
             job=job,
             role=role,
             parties={participant.role: participant.party for participant in spec.participants},
             roles=kind.roles(spec, admission.params),
+            resumable=kind.resumable,
         )
         self._desk.open(seats)
-        counters = dict.fromkeys(
-            roles_of_consumer(spec, kind.consumer_role), active.meter.note_sent_to_consumer
-        )
-        channels: dict[str, Channel] = {}
         try:
-            channels = await self._desk.connect(seats, active.submission.peers, counters)
-            result = await runner.run(
-                kind.start(session, table.select(columns)),
-                channels,
-                role=role,
-                binding=session.binding,
-                on_progress=_Throttle(self._clock, lambda p: self._advance(job, p.phase, p.done, p.total)),
-                timeout_s=self._silence_timeout_s,
-                executor=self._compute,
+            attempts = _Attempts(
+                self, active, seats, session, lambda ours: kind.start(ours, columns), workspace
             )
+            result = await attempts.run()
         finally:
-            for channel in channels.values():
-                await channel.close(ComputeError.code)
+            workspace.close()
         output = result.output
         active.meter.completed(output.units)
         await self.may_release(active)
         metrics = {"bytes_in": result.bytes_in, "bytes_out": result.bytes_out, "rows": table.num_rows}
+        if attempts.count > 1:
+            metrics["attempts"] = attempts.count
         return Done(
             units=output.units,
             transcript=result.transcript,
@@ -212,7 +243,7 @@ class Runner:
             except ContractError:
                 if not waiting:
                     log.warning("job %s waits for the chain before its release", active.row.job)
-                    self._advance(active.row.job, "awaiting_chain", 0, 0)
+                    self._note(active.row.job, "awaiting_chain")
                     waiting = True
                 await asyncio.sleep(_CHAIN_RETRY_S)
 
@@ -223,6 +254,9 @@ class Runner:
     async def in_worker(self, function: Callable[..., T], *arguments: object) -> T:
         """Run something that computes; these threads are few, and nobody's answer waits for them."""
         return await asyncio.get_running_loop().run_in_executor(self._compute, function, *arguments)
+
+    def _note(self, job: str, phase: str, done: int = 0, total: int = 0) -> None:
+        self._advance(job, phase, done, total, None, None)
 
     async def _until_stopped(self, active: Active, work: Work) -> Done:
         task = asyncio.ensure_future(work(active))
@@ -268,6 +302,103 @@ class Runner:
         return Ended(ending, active.meter.ended_early(ending.state, own_fault=own_fault))
 
 
+class _Attempts:
+    """One job's attempts at its role: one, or for a resumable kind as many as cuts and settings allow."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        active: Active,
+        seats: Table,
+        session: Session,
+        start: Callable[[Session], Steps],
+        workspace: DirectoryWorkspace,
+    ) -> None:
+        self._runner = runner
+        self._active = active
+        self._seats = seats
+        self._session = session
+        self._start = start
+        inputs = inputs_of(session.spec, session.binding)
+        self._journal = Journal(workspace, session.role, session.binding, inputs)
+        consumer_role = job_kind(session.spec.kind).consumer_role
+        self._counted = roles_of_consumer(session.spec, consumer_role)
+        self.count = active.row.attempts
+
+    async def run(self) -> runner.RunResult:
+        """The result of the attempt that came to its end."""
+        pause_s = _PAUSE_S
+        while True:
+            before = self.count
+            try:
+                return await self._once()
+            except PeerLost as error:
+                if not self._may_go_on(error, met=self.count > before):
+                    raise
+                log.warning("job %s was cut: %s", self._active.row.job, error.message)
+            self._runner._note(self._active.row.job, "reconnecting")
+            # Half of it by chance: see above.
+            await asyncio.sleep(pause_s * (0.5 + random.random() / 2))  # noqa: S311 - no secret
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _may_go_on(self, error: PeerLost, *, met: bool) -> bool:
+        # A peer that was never met, or did not come back in time, is waited for no longer. One that ended for
+        # a reason of its own will not come back.
+        if not (self._seats.resumable and met and error.detail.get("peer_code", "") in _COMES_BACK):
+            return False
+        return self.count <= self._runner._peer_settings.max_reconnects
+
+    async def _once(self) -> runner.RunResult:
+        job, node = self._active.row.job, self._runner
+        node._note(job, "reconnecting" if self.count else "connecting")
+        again_s = float(node._peer_settings.reconnect_timeout_s) if self.count else None
+        channels = await node._desk.connect(self._seats, self._active.submission.peers, again_s)
+        try:
+            if not self._seats.resumable:
+                self._count(channels)
+            self.count = node._begun(job)
+            report = _Reporter(node._clock, lambda *progress: node._advance(job, *progress))
+            silence_s = float(node._peer_settings.silence_timeout_s)
+            if not self._seats.resumable:
+                return await runner.run(
+                    self._start(self._session),
+                    channels,
+                    role=self._session.role,
+                    binding=self._session.binding,
+                    on_progress=report,
+                    timeout_s=silence_s,
+                    executor=node._compute,
+                    calls=node._means.calls,
+                )
+
+            def start(resumed: int) -> Steps:
+                # Agreeing where to begin tells nobody anything: it is not charged.
+                self._count(channels)
+                return self._start(replace(self._session, resumed=resumed))
+
+            return await runner.run_resumable(
+                start,
+                channels,
+                journal=self._journal,
+                on_progress=report,
+                timeout_s=silence_s,
+                executor=node._compute,
+                calls=node._means.calls,
+                interrupted=lambda: NodeStopped.code if self._active.suspended else JobCancelled.code,
+            )
+        finally:
+            for channel in channels.values():
+                await channel.close(ComputeError.code)
+
+    def _count(self, channels: Mapping[str, JobChannel]) -> None:
+        for role in self._counted & channels.keys():
+            channels[role].count(self._active.meter.note_sent_to_consumer)
+
+
+# The line was cut, the peer lost another one of ours, or its node stops and starts again.
+_COMES_BACK = ("", PeerLost.code, NodeStopped.code, PeerNotReady.code)
+
+
 def _ending(job: str, error: Exception) -> tuple[Ending, bool]:
     """The final state behind an error, and whether it is this node's own fault."""
     if isinstance(error, Refused):
@@ -282,11 +413,16 @@ def _ending(job: str, error: Exception) -> tuple[Ending, bool]:
         # It names file, line and reason, never a value; where the file lies stays at home.
         log.error("job %s: %s", job, error.message)
         return Ending("failed", error.code, message=short(_without_folders(error.message))), True
-    if isinstance(error, NodeStopped):
+    if isinstance(error, NodeStopped | OutOfMemory | ExecutorFailed):
         return Ending("failed", error.code, message=short(error.message)), True
     if isinstance(error, ComputeError):
         log.warning("job %s failed: %s: %s", job, error.code, error.message)
         return Ending("failed", error.code, message=short(error.message)), False
+    if isinstance(error, MemoryError | DeviceOutOfMemory):
+        log.error("job %s: out of memory: %s", job, error)
+        return Ending(
+            "failed", OutOfMemory.code, message="the computation does not fit this node's memory"
+        ), True
     if isinstance(error, AccelError):
         log.error("job %s failed: %s", job, error)
         return Ending("failed", error.code, message="an input does not fit the computation"), True
@@ -298,18 +434,27 @@ def _without_folders(message: str) -> str:
     return re.sub(r"/[^\s'\"]*/", "", message)
 
 
-class _Throttle:
-    """Passes on a phase's first progress, then at most two a second: each is a write to disk."""
+class _Reporter:
+    """Passes on a phase's first progress and its end, else at most two reports a second: each is a write to
+    disk. All of them tell the pace."""
 
-    def __init__(self, clock: Callable[[], float], note: Callable[[Progress], None]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        note: Callable[[str, int, int, int | None, int | None], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._clock = clock
         self._note = note
+        self._pacer = Pacer(monotonic)
         self._phase = ""
         self._last = 0.0
 
     def __call__(self, progress: Progress) -> None:
+        pace = self._pacer.note(progress.phase, progress.done, progress.total)
         now = self._clock()
-        if progress.phase == self._phase and now - self._last < _PROGRESS_EVERY_S:
+        ended = 0 < progress.total <= progress.done
+        if progress.phase == self._phase and now - self._last < _PROGRESS_EVERY_S and not ended:
             return
         self._phase, self._last = progress.phase, now
-        self._note(progress)
+        self._note(progress.phase, progress.done, progress.total, pace.rate_milli, pace.seconds_left)

@@ -20,13 +20,16 @@ from compute.keys.signer import NodeSigner
 from compute.node.config import NodeConfig
 from compute.node.datasets import Datasets
 from compute.node.grants import Grants
+from compute.node.job_folders import JobFolders
 from compute.node.jobs import Jobs
 from compute.node.ledger import Connect, Ledger, connect_chain
 from compute.node.peers import PeerDesk
 from compute.node.receipts import ReceiptSigner
-from compute.node.running import Runner
+from compute.node.running import Means, Runner
 from compute.node.sessions import Sessions
 from compute.node.store import Store
+from compute.protocols.directory import DirectoryCache
+from compute.protocols.executors import InlineExecutor, make_executor
 from compute.wire.canonical import to_hex
 from compute.wire.messages import NodeIdentity
 from compute.wire.records import ChannelLimits
@@ -70,12 +73,15 @@ class Node:
         # Two pools: heavy steps of jobs must not keep requests and the chain waiting.
         self._compute = ThreadPoolExecutor(config.limits.worker_threads, thread_name_prefix="compute")
         self._waiting = ThreadPoolExecutor(_WAITING_THREADS, thread_name_prefix="wait")
+        cache = DirectoryCache(config.path(config.cache), config.limits.cache_bytes)
+        self._means = Means(JobFolders(config.path(config.work)), cache, InlineExecutor())
         self.jobs = Jobs(
             config=config,
             store=self.store,
             ledger=self.ledger,
             datasets=self.datasets,
             results=ResultStore(config.path(config.results)),
+            folders=self._means.folders,
             sessions=self.sessions,
             receipts=self.receipts,
             signer=self.signer,
@@ -86,22 +92,23 @@ class Node:
             config.party,
             self.signer,
             self.ledger.addresses,
-            self.jobs.is_over,
+            self.jobs.ended_as,
             connect_timeout_s=float(config.peers.connect_timeout_s),
             limits=ChannelLimits(),
         )
         self.runner = Runner(
+            config=config,
             ledger=self.ledger,
             datasets=self.datasets,
             desk=self.desk,
+            means=self._means,
             compute=self._compute,
             waiting=self._waiting,
             rng=rng,
             clock=clock,
-            revocation_poll_s=float(config.chain.revocation_poll_s),
-            silence_timeout_s=float(config.peers.silence_timeout_s),
             withdrawn=self.grants.withdrawn,
             advance=self.jobs.advance,
+            begun=self.store.begin_attempt,
             finish=self.jobs.finish,
         )
         self.jobs.attach(self.runner)
@@ -141,7 +148,14 @@ class Node:
         )
 
     async def start(self) -> None:
-        """Give interrupted jobs their endings, then publish what was never published, in the background."""
+        """Take up interrupted jobs or end them, then publish what was never published, in the background.
+
+        Raises ExecutorUnavailable if the executor that is configured cannot be used.
+        """
+        limits = self.config.limits
+        self._means.calls = await self.runner.in_thread(
+            make_executor, limits.executor, limits.workers, limits.ray_address
+        )
         await self.jobs.recover()
         self._publisher = asyncio.create_task(self._publish())
 
@@ -152,6 +166,7 @@ class Node:
         await self.jobs.shut_down()
         self._compute.shutdown(wait=False, cancel_futures=True)
         self._waiting.shutdown(wait=False, cancel_futures=True)
+        self._means.calls.close()
         self.ledger.close()
         self.store.close()
 

@@ -48,6 +48,10 @@ class JobRow:
     remedy: str = ""
     receipt: str | None = None
     has_result: bool = False
+    rate_milli: int | None = None
+    seconds_left: int | None = None
+    attempts: int = 0
+    sent: bool = False
 
     @property
     def final(self) -> bool:
@@ -70,6 +74,9 @@ class JobRow:
             remedy=self.remedy,
             receipt=self.receipt,
             has_result=self.has_result,
+            rate_milli=self.rate_milli,
+            seconds_left=self.seconds_left,
+            attempts=self.attempts,
         )
 
 
@@ -107,17 +114,36 @@ class Store(Database):
             return _insert_job(db, row)
 
     def advance(
-        self, job: str, at_ms: int, phase: str, message: str = "", done: int = 0, total: int = 0
+        self,
+        job: str,
+        at_ms: int,
+        phase: str,
+        message: str = "",
+        done: int = 0,
+        total: int = 0,
+        rate_milli: int | None = None,
+        seconds_left: int | None = None,
     ) -> None:
         """Note progress: the job is running, and its timeline gets a line. A final job is left alone."""
         with self.transaction() as db:
             moved = db.execute(
-                "UPDATE jobs SET state = 'running', phase = ?, done = ?, total = ?"
-                " WHERE job = ? AND state IN ('accepted', 'running')",
-                (phase, done, total, job),
+                "UPDATE jobs SET state = 'running', phase = ?, done = ?, total = ?, rate_milli = ?,"
+                " seconds_left = ? WHERE job = ? AND state IN ('accepted', 'running')",
+                (phase, done, total, rate_milli, seconds_left, job),
             )
             if moved.rowcount:
                 _add_event(db, job, at_ms, phase, message, done, total)
+
+    def begin_attempt(self, job: str) -> int:
+        """Count that the roles of a job met and begin (again); how often by now."""
+        with self.transaction() as db:
+            db.execute("UPDATE jobs SET attempts = attempts + 1 WHERE job = ?", (job,))
+            return int(db.execute("SELECT attempts FROM jobs WHERE job = ?", (job,)).fetchone()[0])
+
+    def note_sent(self, job: str) -> None:
+        """Note that a role of the consumer's party is about to be sent something, in whichever attempt."""
+        with self.transaction() as db:
+            db.execute("UPDATE jobs SET sent = 1 WHERE job = ?", (job,))
 
     def finish(
         self, job: str, at_ms: int, ending: Ending, write: Writer, result: bytes | None = None
@@ -214,6 +240,7 @@ def _job(row: sqlite3.Row) -> JobRow:
     values["grant"] = values.pop("grant_id")
     values["settles"] = bool(values["settles"])
     values["has_result"] = bool(values["has_result"])
+    values["sent"] = bool(values["sent"])
     del values["finished_at"]
     return JobRow(**values)
 
@@ -244,7 +271,7 @@ def _finish(
     receipt = _append_receipt(db, write)
     db.execute(
         "UPDATE jobs SET state = ?, phase = ?, reason = ?, rule = ?, message = ?, remedy = ?, receipt = ?,"
-        " finished_at = ? WHERE job = ?",
+        " finished_at = ?, rate_milli = NULL, seconds_left = NULL WHERE job = ?",
         (
             ending.state,
             ending.state,

@@ -26,12 +26,14 @@ from msgspec import Meta
 from compute.errors import DataError, ProtocolAbort
 from compute.protocols.protocol import Message
 from compute.protocols.workspace import RUNNER, Workspace
+from compute.wire.messages import JobSpec
 from compute.wire.transcript import Transcript
 
 _PREFIX = f"{RUNNER}checkpoint."
 _INPUT = b"liutong/run/input/v1\x00"
 _MAX_INDEX = 1 << 40
 START = bytes(32)
+_NONE = "0x" + "00" * 32
 
 Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Index = Annotated[int, Meta(ge=0, le=_MAX_INDEX)]
@@ -78,6 +80,14 @@ def input_digest(binding: bytes, role: str, commitment: bytes) -> bytes:
     """What a role announces as its input: its dataset version (32 zero bytes: none), bound to the job."""
     name = role.encode()
     return hashlib.sha256(_INPUT + binding + len(name).to_bytes(4, "big") + name + commitment).digest()
+
+
+def inputs_of(spec: JobSpec, binding: bytes) -> dict[str, bytes]:
+    """What each role of a job has to announce."""
+    return {
+        item.role: input_digest(binding, item.role, bytes.fromhex((item.commitment or _NONE)[2:]))
+        for item in spec.participants
+    }
 
 
 @dataclass(frozen=True)
