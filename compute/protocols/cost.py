@@ -16,10 +16,15 @@ from compute.wire import codec
 
 @dataclass(frozen=True)
 class Cost:
-    """``bytes_sent`` per role; ``operations`` per name, all roles together."""
+    """``bytes_sent`` per role; ``operations`` per name, all roles together.
+
+    ``rounds``: messages that wait for one another, one after the other (0: not said); each takes half a round
+    trip of the network. `compute.protocols.quote` makes seconds of all three.
+    """
 
     bytes_sent: Mapping[str, int]
     operations: Mapping[str, int]
+    rounds: int = 0
 
 
 def message_bytes(*messages: Message) -> int:

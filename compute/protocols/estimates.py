@@ -1,0 +1,203 @@
+"""From sizes and params to the cost of a job, for every kind: what a quote starts from.
+
+A size belongs to a role (``left=1000000``: distinct keys, rows of a table) or is one of a kind's other
+numbers (``record_bytes``, ``rounds``). The folders' ``cost.py`` say what crosses and what is computed; here
+are added the rows that are read, the keys made of them, and what a grant is charged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from compute.errors import BadInput
+from compute.protocols.cost import Cost
+
+# Newton's method on real tables: see the README of fl.logistic.
+_USUAL_ROUNDS = 8
+_MEASURED_KEY_BITS = (2048, 3072)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """``units`` per role that has a grant; ``workers``: roles that compute at the same time.
+
+    ``protocol`` and ``reason``: what is run where a kind has a choice. ``assumed``: sentences for people.
+    """
+
+    cost: Cost
+    units: Mapping[str, int]
+    workers: int
+    protocol: str = ""
+    reason: str = ""
+    assumed: tuple[str, ...] = field(default=())
+
+
+Estimator = Callable[[Mapping[str, int], Any], Estimate]
+
+
+def estimator(kind: str) -> Estimator:
+    """The function for a kind; raises BadInput naming the kinds that there are."""
+    found = _ESTIMATORS.get(kind)
+    if found is None:
+        raise BadInput(f"there is no quote for {kind!r}: there is one for {', '.join(sorted(_ESTIMATORS))}")
+    return found
+
+
+def estimable() -> tuple[str, ...]:
+    """The kinds that can be quoted."""
+    return tuple(sorted(_ESTIMATORS))
+
+
+def _psi(sizes: Mapping[str, int], params: Any) -> Estimate:
+    from compute.protocols.psi.ecdh.cost import cost
+
+    left, right = _given(sizes, "left", "right")
+    found = _with(
+        _on_curve(cost(left, right, params.output_to), "curve25519"), rounds=3, tag=2 * (left + right)
+    )
+    return Estimate(_reading(found, left + right), {"left": left, "right": right}, 2, "ecdh-curve25519")
+
+
+def _cardinality(sizes: Mapping[str, int], params: Any) -> Estimate:
+    from compute.protocols.psi.cardinality.cost import cost
+
+    left, right = _given(sizes, "left", "right")
+    found = _on_curve(cost(left, right, params.output_to, params.curve), params.curve)
+    found = _with(found, rounds=3, tag=2 * (left + right))
+    return Estimate(_reading(found, left + right), {"left": left, "right": right}, 2)
+
+
+def _stats_vertical(sizes: Mapping[str, int], params: Any) -> Estimate:
+    from compute.protocols.stats.vertical.cost import cost
+
+    values, members = _given(sizes, "values", "members")
+    groups = len(params.groups) or 1
+    bits = _modulus_bits(params)
+    found = cost(_split(values, groups), members, bits)
+    found = _with(_on_curve(_under_key(found, bits), "curve25519"), rounds=4, tag=values + members)
+    return Estimate(
+        _reading(found, values + members),
+        {"values": groups, "members": groups},
+        2,
+        assumed=(f"the rows of values spread evenly over {groups} groups",) if groups > 1 else (),
+    )
+
+
+def _stats_horizontal(sizes: Mapping[str, int], params: Any) -> Estimate:
+    from compute.protocols.stats.horizontal.cost import cost
+
+    rows = _parties(sizes)
+    groups, bits = len(params.groups) or 1, _modulus_bits(params)
+    # A sum goes from party to party: they wait for one another.
+    found = _with(_under_key(cost(len(rows), groups, bits), bits), rounds=len(rows))
+    return Estimate(
+        _reading(found, sum(rows), keys=False), {f"p{i + 1}": groups for i in range(len(rows))}, 1
+    )
+
+
+def _retrieval(kind: str) -> Estimator:
+    def estimate(sizes: Mapping[str, int], params: Any) -> Estimate:
+        from compute.protocols.pir.simple.cost import cost
+
+        (rows,) = _given(sizes, "server", also=("record_bytes",))
+        assumed = []
+        record = sizes.get("record_bytes", 0)
+        if not record and kind != "pir.member":
+            record = params.max_record_bytes
+            assumed.append(f"records of {record} bytes, the most that params allow: give record_bytes")
+        found = _on_curve(cost(rows, record, params.queries, kind=kind), "curve25519")
+        # Announcement and hints, evaluation of the keys, queries and answers.
+        found = _reading(_with(found, rounds=6), rows, keys=kind != "pir.row")
+        assumed.append("nothing is cached: the first job on this version of the dataset")
+        return Estimate(found, {"server": params.queries}, 1, assumed=tuple(assumed))
+
+    return estimate
+
+
+def _logistic(sizes: Mapping[str, int], params: Any) -> Estimate:
+    from compute.protocols.fl.logistic.cost import cost
+
+    rows = _parties(sizes, also=("rounds",))
+    rounds = sizes.get("rounds", min(_USUAL_ROUNDS, params.max_rounds))
+    found = _with(cost(len(rows), len(params.features), rounds), rounds=4 + 2 * rounds)
+    assumed = () if "rounds" in sizes else (f"{rounds} rounds, which is usual: give rounds",)
+    units = {f"p{number + 1}": rounds for number in range(len(rows))}
+    return Estimate(_reading(found, sum(rows), keys=False), units, len(rows), assumed=assumed)
+
+
+def _service(sizes: Mapping[str, int], params: Any) -> Estimate:
+    _given(sizes)
+    return Estimate(
+        Cost({"service": 0}, {}), {"service": params.calls}, 1, assumed=("calls are not part of the job",)
+    )
+
+
+_ESTIMATORS: dict[str, Estimator] = {
+    "psi": _psi,
+    "psi.cardinality": _cardinality,
+    "stats.vertical": _stats_vertical,
+    "stats.horizontal": _stats_horizontal,
+    "pir.row": _retrieval("pir.row"),
+    "pir.keyword": _retrieval("pir.keyword"),
+    "pir.member": _retrieval("pir.member"),
+    "fl.logistic": _logistic,
+    "eaas": _service,
+}
+
+
+def _given(sizes: Mapping[str, int], *names: str, also: Sequence[str] = ()) -> list[int]:
+    """The sizes of these names; raises BadInput for one that is missing or that means nothing here."""
+    for name in names:
+        if name not in sizes:
+            raise BadInput(f"give the size of {name}: {', '.join(f'{each}=N' for each in names)}")
+    if unknown := [name for name in sizes if name not in names and name not in also]:
+        known = ", ".join([*names, *also]) or "none"
+        raise BadInput(f"{unknown[0]!r} is no size of this kind; they are: {known}")
+    return [sizes[name] for name in names]
+
+
+def _parties(sizes: Mapping[str, int], also: Sequence[str] = ()) -> list[int]:
+    count = sum(name not in also for name in sizes)
+    if count < 2:
+        raise BadInput("give the size of every party: p1=N, p2=N, …")
+    return _given(sizes, *(f"p{number + 1}" for number in range(count)), also=also)
+
+
+def _with(cost: Cost, *, rounds: int, **operations: int) -> Cost:
+    """More operations; and rounds, where the folder does not say them."""
+    return replace(cost, operations={**cost.operations, **operations}, rounds=cost.rounds or rounds)
+
+
+def _reading(cost: Cost, rows: int, *, keys: bool = True) -> Cost:
+    return _with(cost, rounds=0, row=rows, **({"key": rows} if keys else {}))
+
+
+def _on_curve(cost: Cost, curve: str) -> Cost:
+    """Group operations under the name of their curve: rates differ by an order of magnitude."""
+    return _renamed(cost, {name: f"{name}.{curve}" for name in ("hash_to_curve", "scalar_mult")})
+
+
+def _under_key(cost: Cost, bits: int) -> Cost:
+    names = ("paillier_encrypt", "paillier_add", "paillier_decrypt")
+    return _renamed(cost, {name: f"{name}.{bits}" for name in names})
+
+
+def _renamed(cost: Cost, names: Mapping[str, str]) -> Cost:
+    return replace(cost, operations={names.get(name, name): n for name, n in cost.operations.items()})
+
+
+def _modulus_bits(params: Any) -> int:
+    """Of the key that `prepare` made, as far as rates were measured."""
+    from compute.protocols.stats.moments import public_key
+
+    bits = public_key(params).n.bit_length()
+    if bits not in _MEASURED_KEY_BITS:
+        known = " and ".join(map(str, _MEASURED_KEY_BITS))
+        raise BadInput(f"quotes are for Paillier keys of {known} bits, not {bits}")
+    return bits
+
+
+def _split(rows: int, groups: int) -> list[int]:
+    return [rows // groups + (index < rows % groups) for index in range(groups)]
