@@ -42,7 +42,10 @@ ANY_NUMBER = "p*"
 _LEAST_PARTIES, _MAX_PARTIES = 2, 10
 _MAX_DEPTH = 4
 # Parameters that name columns: in an order, as a set, or one.
-_KEYS, _COLUMN_SETS = ("keys", "key"), ("columns", "output_columns", "label_columns", "features")
+_KEYS = ("keys", "key")
+_COLUMN_SETS = ("columns", "output_columns", "label_columns", "features", "values")
+# The role whose rows are summed up, where a kind tells it from the others.
+_VALUES = "values"
 _ONE_PER_KEY = ("forms",)
 _ONE_COLUMN = ("value", "group_by", "label")
 
@@ -271,10 +274,16 @@ class ComposerForm(forms.Form):
         """The role whose columns a parameter names; empty if any of them may."""
         if path[-1] in self.roles:
             return path[-1]
+        if _VALUES in self.roles and path[0] in _ONE_COLUMN:
+            return _VALUES
         return self.roles[0] if len(self.roles) == 1 else ""
 
     def _label(self, path: tuple[str, ...]) -> str:
-        parts = [words.job_role(name) if name in self.roles else composer_words.label(name) for name in path]
+        # Only inside a parameter does a role's name mean the role.
+        parts = [composer_words.label(path[0])]
+        parts += [
+            words.job_role(name) if name in self.roles else composer_words.label(name) for name in path[1:]
+        ]
         # The group says already what "normalise" is about.
         return " · ".join(parts[1:] if len(parts) > 1 and path[0] == "normalise" else parts)
 

@@ -26,6 +26,7 @@ LABELS: dict[str, Word] = {
     "keys": _("Key columns"),
     "key": _("Key columns"),
     "value": _("Column to summarise"),
+    "values": _("Columns to add up"),
     "group_by": _("Column to group by"),
     "groups": _("Groups"),
     "filter": _("Only rows where"),
@@ -38,6 +39,7 @@ LABELS: dict[str, Word] = {
     "output_columns": _("Columns added to matching rows"),
     "label_columns": _("Columns given out for matches"),
     "measures": _("What is counted"),
+    "label_rows": _("If a key has several rows to give out"),
     "join": _("Which rows are kept"),
     "normalise": _("How keys are made comparable"),
     "forms": _("What each key column holds"),
@@ -50,6 +52,7 @@ LABELS: dict[str, Word] = {
     "pad_queries_to": _("Numbers of queries that are told apart"),
     "protocol": _("Protocol"),
     "curve": _("Curve"),
+    "scheme": _("Encryption of the values"),
     "security": _("Against what the peer may do"),
     "low_communication": _("Send less, compute more"),
     "link_mbit_s": _("Line between the parties, in Mbit/s"),
@@ -87,13 +90,13 @@ HELP: dict[str, Word] = {
 }
 
 PLACES: dict[str, str] = {
-    "keys": MAIN, "key": MAIN, "value": MAIN, "group_by": MAIN, "groups": MAIN, "filter": MAIN,
+    "keys": MAIN, "key": MAIN, "value": MAIN, "values": MAIN, "group_by": MAIN, "groups": MAIN, "filter": MAIN,
     "columns": MAIN, "features": MAIN, "label": MAIN, "positive": MAIN, "calls": MAIN, "duration_s": MAIN,
     "output_to": RESULT, "deliver_to_consumer": RESULT, "output_columns": RESULT, "label_columns": RESULT,
-    "join": RESULT, "measures": RESULT,
+    "join": RESULT, "measures": RESULT, "label_rows": RESULT,
     "normalise": COMPARED,
     "max_elements": BOUNDS, "max_record_bytes": BOUNDS, "max_rounds": BOUNDS, "pad_queries_to": BOUNDS,
-    "protocol": PROTOCOL, "curve": PROTOCOL, "security": PROTOCOL, "low_communication": PROTOCOL,
+    "protocol": PROTOCOL, "curve": PROTOCOL, "scheme": PROTOCOL, "security": PROTOCOL, "low_communication": PROTOCOL,
     "link_mbit_s": PROTOCOL, "result_check": PROTOCOL, "l2": PROTOCOL, "tolerance": PROTOCOL,
 }  # fmt: skip
 
@@ -118,6 +121,10 @@ OPTIONS: dict[tuple[str, str], Word] = {
     ("curve", "secp256k1"): "secp256k1",
     ("security", "semi_honest"): _("semi-honest: the peer keeps to the protocol"),
     ("security", "malicious"): _("malicious: the peer may deviate"),
+    ("scheme", "paillier"): _("Paillier: the older assumption"),
+    ("scheme", "ou"): _("Okamoto–Uchiyama: faster"),
+    ("label_rows", "refuse"): _("end the job"),
+    ("label_rows", "first"): _("give out the first one"),
     ("measures", "intersection"): _("keys that both sides have"),
     ("measures", "union"): _("keys that either side has"),
     ("join", "inner"): pgettext_lazy("join", "inner: matching rows"),

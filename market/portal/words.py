@@ -141,6 +141,8 @@ PHASES: dict[str, Word] = {
     "psi.prepare": _("Prepares its set, once per dataset version"),
     "psi.tags": _("Hands over its prepared set, encrypted"),
     "psi.keys": _("Brings its keys into one form"),
+    "psi.bucket": _("Works through its buckets"),
+    "psi.table": _("Hands over its encoded set"),
     "psi.correlate": _("Makes correlated randomness"),
     "stats.encrypt": _("Encrypts values"),
     "stats.receive": _("Receives encrypted values"),
