@@ -20,6 +20,7 @@ NAMES = [
     "eaas",
     "fl.logistic",
     "pir.keyword",
+    "pir.member",
     "pir.row",
     "psi",
     "psi.cardinality",

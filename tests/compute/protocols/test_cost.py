@@ -55,13 +55,14 @@ def test_stats_horizontal(parties: int) -> None:
 @pytest.mark.parametrize("count", [1, 97, 569])
 def test_pir(count: int) -> None:
     table = pa.table({"i": ids(count), "n": ["x" * 50] * count})
-    record = len(b'[{"n":""}]') + 50
+    record = len(b'[[""]]') + 50
     row = Job("pir.row", {"columns": ["n"], "rows": [0, 5]}, {"server": table}).run()
-    assert_holds(pir_cost(count, record, 2, keyword=False), row)
-    params = {"columns": ["n"], "key": ["i"], "keywords": [["k0"], ["no"], ["k1"]]}
-    assert_holds(
-        pir_cost(count, record, 3, keyword=True), Job("pir.keyword", params, {"server": table}).run()
-    )
+    assert_holds(pir_cost(count, record, 2, kind="pir.row"), row)
+    keywords = {"key": ["i"], "keywords": [["k0"], ["no"], ["k1"]]}
+    job = Job("pir.keyword", {"columns": ["n"], **keywords}, {"server": table})
+    assert_holds(pir_cost(count, record, 4), job.run())
+    member = Job("pir.member", keywords, {"server": table}).run()
+    assert_holds(pir_cost(count, 0, 4, kind="pir.member"), member)
 
 
 @pytest.mark.parametrize("parties", [2, 4])

@@ -47,6 +47,13 @@ KEYWORD = {
     "params": {"columns": ["n"], "key": ["k"], "keywords": [["b"], ["none"]]},
     "tables": {"server": {"k": ["a", "b", "b"], "n": [1, 2, 3]}},
 }
+MEMBER = {
+    "kind": "pir.member",
+    "seed": "vector",
+    "floor": 1,
+    "params": {"key": ["k"], "keywords": [["b"], ["none"], ["a"]]},
+    "tables": {"server": {"k": ["a", "b", "b"]}},
+}
 VERTICAL = {
     "kind": "stats.vertical",
     "seed": "vector",
@@ -123,6 +130,7 @@ def files() -> dict[Path, Any]:
         ROOT / "psi/ecdh/vectors/basic.json": recorded(PSI, messages="whole"),
         ROOT / "pir/simple/vectors/row.json": recorded(ROW, messages="digests"),
         ROOT / "pir/simple/vectors/keyword.json": recorded(KEYWORD, messages="digests"),
+        ROOT / "pir/simple/vectors/member.json": recorded(MEMBER, messages="digests"),
         ROOT / "stats/vertical/vectors/basic.json": recorded(VERTICAL, messages="sizes"),
         ROOT / "stats/horizontal/vectors/basic.json": recorded(HORIZONTAL, messages="sizes"),
         ROOT / "fl/logistic/vectors/basic.json": recorded(FL, messages="sizes"),

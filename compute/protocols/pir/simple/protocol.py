@@ -1,13 +1,14 @@
-"""Private information retrieval by row or by keyword: SimplePIR over records under obliviously given keys.
+"""Private information retrieval by row, by keyword, and of membership: SimplePIR over records under keys that
+are given obliviously.
 
-    server → client   Setup(records, columns, bytes, filter seed, digest of H), then H
-    client → server   {r·H(label)} per query
-    server → client   {s·r·H(label)}          the client now has its labels' record keys
-    client → server   per query: q;           server → client: a
+    server → client   Setup(version, segments: shapes and digests of hints)
+    client → server   Need(digests of hints it has not), then {r·H(label)} per query
+    server → client   those hints, then {s·r·H(label)}     the client now has what opens its records
+    client → server   per segment, 16 at a time: queries;  server → client: answers
 
-By row a record is a column of the database. By keyword the ciphertexts are the values of a binary fuse map
-keyed by F(keyword): a query selects three columns. Absent or present, the messages are the same in number
-and size. Leakage: README.md.
+A segment is a byte matrix; the second one, if there is one, holds what changed since the first was made, and
+every query goes to both. Absent or present, real or dummy, the messages are the same in number and size.
+Leakage: README.md.
 """
 
 from __future__ import annotations
@@ -25,7 +26,15 @@ from compute.protocols.identifiers import Normalisation, encode_key
 from compute.protocols.participants import require_roles
 from compute.protocols.pir.simple.client import client
 from compute.protocols.pir.simple.server import server
-from compute.protocols.pir.simple.shape import MAX_QUERIES, Answers, KeywordParams, RowParams
+from compute.protocols.pir.simple.shape import (
+    LADDER,
+    MAX_QUERIES,
+    Answers,
+    AnyParams,
+    KeywordParams,
+    MemberParams,
+    RowParams,
+)
 from compute.protocols.protocol import JobKind, Rng, Session, Steps, register
 from compute.wire.messages import JobSpec
 
@@ -44,7 +53,7 @@ def start(session: Session, table: pa.Table | None) -> Steps:
 def _prepare_rows(params: dict[str, Any], rng: Rng) -> tuple[dict[str, Any], dict[str, bytes]]:
     final = dict(params)
     rows = _take(final, "rows", list[Annotated[int, Meta(ge=0, le=(1 << 32) - 1)]])
-    return final | {"queries": len(rows)}, {"queries": msgspec.json.encode(rows)}
+    return _padded(final, len(rows)), {"queries": msgspec.json.encode(rows)}
 
 
 def _prepare_keywords(params: dict[str, Any], rng: Rng) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -55,8 +64,8 @@ def _prepare_keywords(params: dict[str, Any], rng: Rng) -> tuple[dict[str, Any],
         if len(keyword) != parts:
             raise BadInput(f"keywords: number {number} has {len(keyword)} parts, the key has {parts}")
         # An empty part or a NUL is an error of the user: say so before anything is signed.
-        encode_key(keyword, Normalisation())
-    return final | {"queries": len(keywords)}, {"queries": msgspec.json.encode(keywords)}
+        encode_key(keyword, _normalisation(final))
+    return _padded(final, len(keywords)), {"queries": msgspec.json.encode(keywords)}
 
 
 def _take(params: dict[str, Any], name: str, wanted: type[Any]) -> list[Any]:
@@ -69,18 +78,38 @@ def _take(params: dict[str, Any], name: str, wanted: type[Any]) -> list[Any]:
     return values
 
 
+def _normalisation(params: dict[str, Any]) -> Normalisation:
+    try:
+        return msgspec.convert(params.get("normalise", {}), type=Normalisation, strict=True)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"normalise: {error}") from error
+
+
+def _padded(params: dict[str, Any], real: int) -> dict[str, Any]:
+    """The number of queries that everybody may see: the next step of the ladder."""
+    try:
+        ladder = msgspec.convert(params.get("pad_queries_to", LADDER), type=tuple[int, ...], strict=True)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"pad_queries_to: {error}") from error
+    steps = [step for step in ladder if step >= real]
+    if not steps:
+        raise BadInput(f"pad_queries_to: no step for {real} queries")
+    return params | {"queries": min(steps)}
+
+
 def _roles(spec: JobSpec, params: Any) -> tuple[str, ...]:
     return require_roles(spec, ROLES, "client")
 
 
-def _columns(spec: JobSpec, params: RowParams | KeywordParams, role: str) -> tuple[str, ...]:
+def _columns(spec: JobSpec, params: AnyParams, role: str) -> tuple[str, ...]:
     if role == "client":
         return ()
-    key = params.key if isinstance(params, KeywordParams) else ()
-    return tuple(dict.fromkeys((*key, *params.columns)))
+    key = () if isinstance(params, RowParams) else params.key
+    columns = () if isinstance(params, MemberParams) else params.columns
+    return tuple(dict.fromkeys((*key, *columns)))
 
 
-def _units(spec: JobSpec, params: RowParams | KeywordParams, role: str) -> int:
+def _units(spec: JobSpec, params: AnyParams, role: str) -> int:
     return 0 if role == "client" else params.queries
 
 
@@ -88,6 +117,8 @@ def _open(session: Session, payloads: Mapping[str, bytes]) -> dict[str, Any]:
     answers = payload.decode(Answers, payloads, "client").answers
     if any(answer.damaged for answer in answers):
         raise BadMessage("the server delivered a record that does not open")
+    if isinstance(session.params, MemberParams):
+        return {"answers": [answer.found for answer in answers]}
     return {"answers": [{"found": answer.found, "records": answer.records} for answer in answers]}
 
 
@@ -124,4 +155,10 @@ KEYWORD = _kind(
         "keywords": [["P-0007"], ["P-0008"]],
         "normalise": {"trim": True, "case": "keep"},
     },
+)
+MEMBER = _kind(
+    "pir.member",
+    MemberParams,
+    _prepare_keywords,
+    {"key": ["pid"], "keywords": [["P-0007"]], "normalise": {"trim": True, "case": "keep"}},
 )

@@ -2,88 +2,66 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-
-import numpy as np
 import pyarrow as pa
 
 from accel import curve25519
-from compute.errors import CohortTooSmall
-from compute.protocols.identifiers import keys_of
-from compute.protocols.pir.simple import fuse, linear, oprf, records
-from compute.protocols.pir.simple.shape import (
-    KeywordParams,
-    RowParams,
-    Setup,
-    columns_for,
-    row_label,
-    slices,
-    words,
-)
-from compute.protocols.protocol import Output, Progress, Send, Session, Steps
-from compute.protocols.sets import domain_separation
-from compute.protocols.stream import receive_array, receive_points, send_array
-
-
-@dataclass(frozen=True, repr=False)  # holds records: keep it out of logs
-class _Database:
-    matrix: linear.U8
-    records: int
-    filter_seed: bytes
+from compute.errors import ProtocolAbort
+from compute.protocols.pir.simple import linear
+from compute.protocols.pir.simple.batches import receive_words, send_words
+from compute.protocols.pir.simple.database import Version, database
+from compute.protocols.pir.simple.plan import HINT_ROW_BYTES
+from compute.protocols.pir.simple.segments import Half, Segment
+from compute.protocols.pir.simple.shape import AnyParams, Need, Setup
+from compute.protocols.protocol import Output, Part, Progress, Send, Session, Steps, receive
+from compute.protocols.stream import receive_points, send_array
 
 
 def server(session: Session, table: pa.Table) -> Steps:
-    """Learns the number of queries."""
-    params: RowParams | KeywordParams = session.params
-    scalar = curve25519.random_scalar(session.rng)
-    yield Progress("pir.encode", 0, table.num_rows)
-    database = _encode(session, table, scalar)
-    yield Progress("pir.hint", 0, 1)
-    hint = linear.hint(database.matrix, linear.matrix_seed(session.binding)).astype("<u4").tobytes()
-    width, columns = database.matrix.shape
-    digest = hashlib.sha256(hint).digest()
-    yield Send("client", Setup(database.records, columns, width, database.filter_seed, digest))
-
-    row = linear.HINT_ROW_BYTES
-    yield from send_array("client", width, row, slices(hint, row), "pir.hint")
+    """Learns the number of queries, padded, and which hints the client has not."""
+    params: AnyParams = session.params
+    version = Version(session)
+    held, cached = yield from database(session, version, table)
+    shapes = tuple(segment.shape for segment in held.segments)
+    yield Send("client", Setup(held.version, held.records, shapes))
+    sent = yield from _hints([half for segment in held.segments for half in (segment.data, segment.keys)])
     blinded = yield from receive_points("client", [params.queries], "pir.keys")
-    evaluated = curve25519.scalar_mult_many(blinded, scalar)
-    yield from send_array("client", params.queries, 32, slices(evaluated, 32), "pir.keys")
-    for number in range(params.queries):
-        yield Progress("pir.answer", number, params.queries)
-        data = yield from receive_array("client", columns, 4, "pir.query")
-        answer = linear.answer(database.matrix, words(data)).astype("<u4").tobytes()
-        yield from send_array("client", width, 4, slices(answer, 4), "pir.answer")
+    evaluated = curve25519.scalar_mult_many(blinded, version.scalar)
+    yield from send_array("client", params.queries, 32, lambda a, b: evaluated[32 * a : 32 * b], "pir.keys")
+    for segment in held.segments:
+        yield from _answers(segment, params.queries)
     yield Progress("pir.answer", params.queries, params.queries)
-    return Output(units=params.queries, metrics={"queries": params.queries, "records": database.records})
+    metrics = {
+        "queries": params.queries,
+        "records": held.records,
+        "database_cached": int(cached),
+        "hint_cached": int(not sent),
+        "hint_bytes": sent,
+    }
+    return Output(units=params.queries, metrics=metrics)
 
 
-def _encode(session: Session, table: pa.Table, scalar: bytes) -> _Database:
-    params: RowParams | KeywordParams = session.params
-    if isinstance(params, KeywordParams):
-        keys = keys_of(table, params.key, params.normalise)
-        labels, groups = list(keys.encoded), list(keys.rows)
-    else:
-        labels = [row_label(row) for row in range(table.num_rows)]
-        groups = [(row,) for row in range(table.num_rows)]
-    floor = max(1, session.min_cohort)
-    if len(labels) < floor:
-        raise CohortTooSmall(
-            f"the table has {len(labels)} records, fewer than the floor of {floor}", floor=floor
-        )
-    plain = records.row_records(table, params.columns, groups, params.max_record_bytes)
-    size = records.padded_bytes(plain)
-    linear.check_columns(columns_for(len(labels), params))
-    secrets = oprf.evaluate(labels, domain_separation(b"PIR", session.binding), scalar)
-    each = [secrets[at : at + 32] for at in range(0, len(secrets), 32)]
-    sealed = records.matrix(
-        [
-            records.seal(record, size, secret, session.binding)
-            for record, secret in zip(plain, each, strict=True)
-        ]
-    )
-    filter_seed = b""
-    if isinstance(params, KeywordParams):
-        filter_seed, sealed = fuse.build(each, sealed, session.rng)
-    return _Database(np.ascontiguousarray(sealed.T), len(labels), filter_seed)
+def _hints(halves: list[Half]) -> Part[int]:
+    """Send the hints that the client asks for; how many bytes that were."""
+    due = {half.digest: half for half in halves if len(half.hint)}
+    need = yield from receive("client", Need)
+    wanted = [digest for digest in due if digest in need.hints]
+    if list(need.hints) != wanted:
+        raise ProtocolAbort("client asked for hints that are not due")
+    for digest in wanted:
+        hint = due[digest].hint
+        data = hint.data.cast("B")
+        produce = lambda a, b, data=data: bytes(data[HINT_ROW_BYTES * a : HINT_ROW_BYTES * b])  # noqa: E731
+        yield from send_array("client", len(hint), HINT_ROW_BYTES, produce, "pir.hint")
+    return sum(due[digest].hint.nbytes for digest in wanted)
+
+
+def _answers(segment: Segment, lookups: int) -> Part[None]:
+    """Answer all queries of a segment, as many in one pass over the matrix as a pass can take."""
+    layout = segment.shape.layout
+    count = lookups * layout.split
+    for start in range(0, count, linear.BATCH):
+        yield Progress("pir.answer", start // layout.split, lookups)
+        batch = min(linear.BATCH, count - start)
+        vectors = yield from receive_words("client", (batch, layout.columns), "pir.query")
+        answers = segment.answer(vectors)
+        yield from send_words("client", answers, "pir.answer")
