@@ -53,7 +53,7 @@ SECURITY_BITS = 40
 MOST_ITEMS = 1 << 30
 
 _MASK_SEED_BYTES = 32
-_BIN_ITEMS = 1 << 14
+BIN_ITEMS = 1 << 14  # on average; larger bins need smaller tables and more of the cache
 _LEAST_ITEMS = 256
 _MOST_DENSE = 64  # a row's dense part is one word
 
@@ -127,14 +127,23 @@ _register_vectors("avx2", "aes")
 _register_vectors("ifma", "vaes")
 
 
-@cache
-def layout(n: int, security_bits: int = SECURITY_BITS) -> Layout:
-    """The table of n items: public, the same on both sides. Raises BadParameter outside 0 … 2^30."""
+def layout(n: int, security_bits: int = SECURITY_BITS, bin_items: int = BIN_ITEMS) -> Layout:
+    """The table of n items in bins of ``bin_items`` on average: public, the same on both sides.
+
+    Raises BadParameter outside 0 … 2^30 items, or for bins of less than `BIN_ITEMS`.
+    """
     if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= MOST_ITEMS:
         raise BadParameter(f"a table holds from 0 to {MOST_ITEMS} items")
     if isinstance(security_bits, bool) or not isinstance(security_bits, int) or security_bits < 20:
         raise BadParameter("the statistical security is at least 20 bits")
-    bins = max(1, -(-n // _BIN_ITEMS))
+    if isinstance(bin_items, bool) or not isinstance(bin_items, int) or bin_items < BIN_ITEMS:
+        raise BadParameter(f"bins have {BIN_ITEMS} items or more")
+    return _layout(n, security_bits, bin_items)
+
+
+@cache
+def _layout(n: int, security_bits: int, bin_items: int) -> Layout:
+    bins = max(1, -(-n // bin_items))
     most = _bin_bound(max(n, _LEAST_ITEMS), bins, security_bits + 2)
     bits = security_bits + 2 + (bins - 1).bit_length()
     weight = log2(WEIGHT)
@@ -169,6 +178,7 @@ def encode(
     rng: Rng = system_rng,
     *,
     security_bits: int = SECURITY_BITS,
+    bin_items: int = BIN_ITEMS,
     backend: str = "auto",
 ) -> U64:
     """The table (layout(n).size, k) of n different items with values (n, k), k = 1 or 2 words.
@@ -185,7 +195,7 @@ def encode(
     if len(values) != len(rows):
         raise BadParameter(f"{len(rows)} items cannot have {len(values)} values")
     _check_seed(seed)
-    shape = layout(len(rows), security_bits).shape
+    shape = layout(len(rows), security_bits, bin_items).shape
     mask_seed = draw(rng, _MASK_SEED_BYTES)
     return ENCODE.select(backend, batch=len(rows))(rows, values, seed, shape, mask_seed)
 
@@ -197,6 +207,7 @@ def decode(
     n: int,
     *,
     security_bits: int = SECURITY_BITS,
+    bin_items: int = BIN_ITEMS,
     backend: str = "auto",
 ) -> U64:
     """The values (m, k) of m items, repeats allowed, in a table made of n items: noise for an item not in it.
@@ -206,7 +217,7 @@ def decode(
     rows = _check_items(items)
     table = _check_words(table, "a table")
     _check_seed(seed)
-    shape = layout(n, security_bits)
+    shape = layout(n, security_bits, bin_items)
     if len(table) != shape.size:
         raise BadParameter(f"a table of {n} items has {shape.size} rows, not {len(table)}")
     return DECODE.select(backend, batch=len(rows))(table, rows, seed, shape.shape)

@@ -27,12 +27,16 @@ _FEWEST_SILENT = 1 << 12
 
 @dataclass(frozen=True)
 class Mode:
-    """``checked``: secure against malicious peers; ``words`` of 64 bits per table entry; ``tree_bits``: k."""
+    """``checked``: secure against malicious peers; ``words`` of 64 bits per table entry; ``tree_bits``: k.
+
+    ``bin_items``: items of a table's bin on average. Larger bins make tables smaller and slower.
+    """
 
     name: str
     checked: bool
     words: int
     tree_bits: int
+    bin_items: int
 
     @property
     def trees(self) -> int:
@@ -40,9 +44,9 @@ class Mode:
         return KEY_BITS // self.tree_bits
 
 
-STANDARD = Mode("rr22", checked=False, words=2, tree_bits=4)
-LOW_COMMUNICATION = Mode("rr22-low", checked=False, words=1, tree_bits=8)
-MALICIOUS = Mode("rr22-malicious", checked=True, words=2, tree_bits=4)
+STANDARD = Mode("rr22", checked=False, words=2, tree_bits=4, bin_items=1 << 14)
+LOW_COMMUNICATION = Mode("rr22-low", checked=False, words=1, tree_bits=8, bin_items=1 << 18)
+MALICIOUS = Mode("rr22-malicious", checked=True, words=2, tree_bits=4, bin_items=1 << 14)
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def check_sound(mode: Mode, of_sender: int) -> None:
 @lru_cache(maxsize=64)
 def shape(mode: Mode, count: int) -> Shape:
     """The sizes of a bucket whose receiver has ``count`` items, at least one."""
-    outputs = okvs.layout(count).size
+    outputs = okvs.layout(count, STATISTICAL_BITS, mode.bin_items).size
     if outputs < _FEWEST_SILENT:
         return Shape(mode, count, outputs, 0, 1)
     code = expand_accumulate.code(outputs)

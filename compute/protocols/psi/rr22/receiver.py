@@ -202,7 +202,9 @@ def encode(shape: Shape, context: bytes, own: U8, seed: bytes, randomness: bytes
     for attempt in range(_ATTEMPTS):
         fresh = sm3.digest(bytes([attempt]) + seed)[:BLOCK_BYTES]
         try:
-            table = okvs.encode(hashed, values, fresh, lambda count: randomness[:count])
+            table = okvs.encode(
+                hashed, values, fresh, lambda count: randomness[:count], bin_items=shape.mode.bin_items
+            )
         except EncodingFailed:
             continue
         except DuplicateItem as error:
@@ -218,5 +220,5 @@ def direct(shape: Shape, bits: U64, columns: U64) -> tuple[U64, U64]:
 
 def evaluate(shape: Shape, c: U64, coin: bytes, seed: bytes, hashed: U8) -> U8:
     """F of the receiver's items (n, 32)."""
-    decoded = okvs.decode(c, hashed, seed, shape.count)
+    decoded = okvs.decode(c, hashed, seed, shape.count, bin_items=shape.mode.bin_items)
     return items.outputs(decoded, coin, hashed)

@@ -175,7 +175,7 @@ def evaluate(
     masked = _times(table, key)
     masked ^= b
     hashed = items.digests(own, context)
-    decoded = okvs.decode(masked, hashed, seed, shape.count)
+    decoded = okvs.decode(masked, hashed, seed, shape.count, bin_items=shape.mode.bin_items)
     decoded ^= _times(items.values(hashed, shape.mode.words), key)
     return items.outputs(decoded, coin, hashed)
 
