@@ -74,7 +74,12 @@ class RunningNode:
         rpc_url: str | None = None,
         peers: Sequence[str] = ("127.0.0.1:*",),
         enrol: bool = True,
+        module: str = "compute.node",
     ) -> None:
+        """``module`` is what runs: one that knows test kinds, or the node itself."""
+        self.module = module
+        # Settings of the next start, as an operator overrides them.
+        self.environment: dict[str, str] = {}
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         path = setup.initialise(
@@ -118,12 +123,12 @@ class RunningNode:
     def launch(self) -> None:
         log = (self.home / "node.log").open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "compute.node", "serve", "--config", str(self.path)],
+            [sys.executable, "-m", self.module, "serve", "--config", str(self.path)],
             cwd=REPOSITORY,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", **self.environment},
         )
         log.close()
 

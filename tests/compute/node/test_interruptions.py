@@ -14,6 +14,7 @@ from compute.client import NodeUnreachable
 from compute.wire.canonical import from_hex
 from contracts.eip712 import Revocation
 from tests.chain_lab import Anvil, Lab
+from tests.compute.node import bucket_kinds
 from tests.compute.node.conftest import make_node
 from tests.compute.node.rig import (
     FINAL,
@@ -26,18 +27,26 @@ from tests.compute.node.rig import (
     wait_for,
 )
 
-MANY = 6000
-PSI = {"keys": {"left": ["patient_id"], "right": ["patient_id"]}, "max_elements": MANY}
+MANY = 60
+# What is in the middle of something is a slow job of a kind that cannot be taken up again.
+SLOW = {"buckets": 12, "pause_ms": 300}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _slow_kinds() -> Iterator[None]:
+    with bucket_kinds.known():
+        yield
 
 
 @pytest.fixture(scope="module")
 def pair(
     lab: Lab, portal: Portal, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[RunningNode, RunningNode]]:
-    """Two nodes with sets large enough to be in the middle of something. Each test leaves them running."""
+    """Two nodes that know slow jobs. Each test leaves them running."""
     home = tmp_path_factory.mktemp("pair")
-    left = make_node(home / "left", lab, portal, "Left", [f"p{i}" for i in range(MANY)])
-    right = make_node(home / "right", lab, portal, "Right", [f"p{i}" for i in range(0, 2 * MANY, 2)])
+    ids = [f"p{i}" for i in range(MANY)]
+    left = make_node(home / "left", lab, portal, "Left", ids, module=bucket_kinds.__name__)
+    right = make_node(home / "right", lab, portal, "Right", ids, module=bucket_kinds.__name__)
     try:
         start_and_register(left, right)
         yield left, right
@@ -47,9 +56,9 @@ def pair(
 
 
 def begin(consumer: Consumer, left: RunningNode, right: RunningNode) -> tuple[Order, Granted, Granted]:
-    """Start a PSI and return once both nodes compute."""
+    """Start a job and return once both nodes compute."""
     grants = left.grant(consumer), right.grant(consumer)
-    order = consumer.order("psi", PSI, list(zip(("left", "right"), grants, strict=True)))
+    order = consumer.order("test.once", SLOW, list(zip(("left", "right"), grants, strict=True)))
     for node in (left, right):
         node.portal.submit(order.submission)
     for node in (left, right):
@@ -202,11 +211,14 @@ def test_without_a_chain_new_jobs_are_refused_and_running_ones_finish_when_it_is
     try:
         lab = Lab(anvil.url)
         consumer = Consumer(lab)
-        left = make_node(tmp_path / "left", lab, portal, "Left", [f"p{i}" for i in range(MANY)])
-        right = make_node(tmp_path / "right", lab, portal, "Right", [f"p{i}" for i in range(MANY)])
+        ids = [f"p{i}" for i in range(MANY)]
+        left = make_node(tmp_path / "left", lab, portal, "Left", ids, module=bucket_kinds.__name__)
+        right = make_node(tmp_path / "right", lab, portal, "Right", ids, module=bucket_kinds.__name__)
         start_and_register(left, right)
         order, left_grant, _ = begin(consumer, left, right)
-        other = consumer.order("psi", PSI, [("left", left.grant(consumer)), ("right", right.grant(consumer))])
+        other = consumer.order(
+            "test.once", SLOW, [("left", left.grant(consumer)), ("right", right.grant(consumer))]
+        )
         anvil.stop()
         with pytest.raises(NodeUnreachable) as caught:
             left.portal.submit(other.submission)
