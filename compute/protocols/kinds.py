@@ -9,6 +9,7 @@ from compute.protocols.protocol import JobKind, job_kind, job_kinds
 MODULES = (
     "compute.protocols.psi.ecdh.protocol",
     "compute.protocols.psi.cardinality.protocol",
+    "compute.protocols.psi.many.protocol",
     "compute.protocols.psi.sum.protocol",
     "compute.protocols.stats.vertical.protocol",
     "compute.protocols.stats.horizontal.protocol",
