@@ -28,8 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     report = Report()
     started = time.monotonic()
     console.print(
-        "[bold]Liutong[/bold]: two hospitals, a laboratory and a research institute circulate real data\n"
-        f"[dim]chain, portal, three workers and three party nodes start in {home}[/dim]"
+        "[bold]Liutong[/bold]: hospitals, a laboratory, an airport and a research institute circulate real data\n"
+        f"[dim]chain, portal, three workers and four party nodes start in {home}[/dim]"
     )
     try:
         with market_process.running(home / "market") as market:

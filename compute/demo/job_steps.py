@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from compute.demo import truth
-from compute.demo.data import KEY
+from compute.demo.data import FLIGHT_KEY, KEY
 from compute.demo.report import close
+from compute.sdk import questions
 
 if TYPE_CHECKING:
     from compute.demo.story import Story
 
+# The second flew twice that day, from two airports.
+FLIGHTS = (("UA", "1545", "2013-01-01"), ("WN", "2269", "2013-06-29"))
 GROUPS = ("malignant", "benign")
 L2 = "1.0"
 
@@ -35,6 +39,29 @@ def psi(story: Story) -> str:
     )
     story.expect(found == expected, "PSI finds exactly the shared patients")
     return f"{count} shared patients of {story.data.east.num_rows} and {story.data.laboratory.num_rows}"
+
+
+def psi_many(story: Story) -> str:
+    """Patients whom both tumour boards discussed and the laboratory has seen: three parties, one answer."""
+    parties = {"p1": "board-east", "p2": "board-west", "p3": "panel"}
+    result = _run(
+        story,
+        "psi.many",
+        parties,
+        {"keys": {role: [KEY] for role in parties}, "output_to": ["p1"], "max_elements": 600},
+    )
+    data = story.data
+    expected = truth.shared_patients(data.board_east, data.board_west, data.laboratory)
+    found = sorted(row[0] for row in result["p1"]["rows"])
+    story.report.psi_many = {"parties": len(parties), "expected": len(expected), "found": result["count"]}
+    story.expect(
+        result["count"] == len(expected),
+        f"the three share {len(expected)} patients, not {result['count']}",
+    )
+    story.expect(found == expected, "exactly the patients that all three have")
+    story.expect(result["p2"] is None and result["p3"] is None, "only the first party's node learned them")
+    sizes = (data.board_east.num_rows, data.board_west.num_rows, data.laboratory.num_rows)
+    return f"{result['count']} patients of all three, from {sizes[0]}, {sizes[1]} and {sizes[2]}"
 
 
 def vertical(story: Story) -> str:
@@ -83,6 +110,56 @@ def pir(story: Story) -> str:
     story.expect(answer["found"] and len(answer["records"]) == 1, "PIR finds exactly one record")
     story.expect(found == expected, "the record is the laboratory's")
     return f"{len(columns)} columns of one patient; the laboratory learned that one query was made"
+
+
+def member(story: Story) -> str:
+    """Does the laboratory know these two? Yes or no, and it learns neither who nor how many were meant."""
+    known = truth.shared_patients(story.data.east, story.data.laboratory)[0]
+    answers = story.research.member(story.grant("panel"), [known, "P0000-000000-0"], key=KEY)
+    story.report.member = {"expected": [True, False], "found": answers}
+    story.expect(answers == [True, False], f"the first is known and the second is not: {answers}")
+    return "one of two patients is known to the laboratory, which learned that two queries were made"
+
+
+def flights(story: Story) -> str:
+    """Single flights among all that left New York in 2013; the second lookup finds the hint in its cache."""
+    from compute.demo.story import PURPOSE
+
+    columns = ["origin", "destination", "tail_number", "departure_delay", "arrival_delay", "distance"]
+    looked_up = []
+    for keyword in FLIGHTS:
+        started = time.monotonic()
+        question = questions.lookup(story.grant("flights"), [keyword], key=list(FLIGHT_KEY), columns=columns)
+        result = story.research.ask(
+            question, purpose=PURPOSE, deadline_s=600, on_progress=story.screen.progress
+        )
+        found = result.value["answers"][0]["records"]
+        expected = truth.flights(story.data, keyword, columns)
+        looked_up.append(
+            {
+                "keyword": list(keyword),
+                "expected": expected,
+                "found": found,
+                "hint_bytes": result.metrics["hint_bytes"],
+                "seconds": round(time.monotonic() - started, 2),
+            }
+        )
+        story.expect(
+            _sorted(found) == _sorted(expected), f"{' '.join(keyword)}: the records are the airport's"
+        )
+    story.report.flights = {"rows": story.data.flights.num_rows, "lookups": looked_up}
+    first, second = looked_up[0]["hint_bytes"], looked_up[1]["hint_bytes"]
+    story.expect(first > 0, "the first lookup downloads the hint of this version")
+    story.expect(second == 0, f"the second finds it in the cache, and downloads nothing, not {second} bytes")
+    late = looked_up[0]["found"][0]["arrival_delay"] if looked_up[0]["found"] else None
+    return (
+        f"{' '.join(FLIGHTS[0])} of {story.data.flights.num_rows:,} flights was {late} minutes late; "
+        f"hint {first / 1e6:.1f} MB, then 0 ({looked_up[0]['seconds']} s, {looked_up[1]['seconds']} s)"
+    )
+
+
+def _sorted(records: list[dict[str, Any]]) -> list[str]:
+    return sorted(map(repr, records))
 
 
 def fl(story: Story) -> str:

@@ -27,6 +27,28 @@ def quota(story: Story) -> str:
     return refusal
 
 
+def budget(story: Story) -> str:
+    """A set larger than the grant will ever pay for: refused before anything is reserved or read."""
+    before = _on_chain(story, "board-east")
+
+    def too_many() -> None:
+        parties = {"p1": "board-east", "p2": "board-west", "p3": "panel"}
+        story.research.jobs.run(
+            "psi.many",
+            purpose=story.grant("board-east").purpose,
+            grants={role: story.grant(name) for role, name in parties.items()},
+            params={"keys": {role: [KEY] for role in parties}, "max_elements": 1_000_000},
+            deadline_s=120,
+        )
+
+    refusal = _refused(story, "element budget exceeded", too_many, ("quota",))
+    after = _on_chain(story, "board-east")
+    story.expect(
+        (after.used, after.reserved) == (before.used, before.reserved), "nothing was reserved or used"
+    )
+    return refusal
+
+
 def purpose(story: Story) -> str:
     """A request for something else than agreed: the node refuses before it reads a row."""
     grant = story.grant("east")

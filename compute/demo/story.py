@@ -18,6 +18,11 @@ from compute.sdk.objects import Grant, Offer
 from contracts.errors import ContractError
 
 PURPOSE = "study A-17"
+# Datasets as the catalogue names them.
+EAST, WEST = "Breast cytology, Hospital East", "Breast cytology, Hospital West"
+BOARD_EAST, BOARD_WEST = "Tumour board, Hospital East", "Tumour board, Hospital West"
+PANEL, SERVICE = "Laboratory panel v3", "Laboratory encryption service"
+FLIGHTS = "Departures from New York, 2013"
 MEANS = tuple(
     f"mean_{name}"
     for name in (
@@ -94,47 +99,60 @@ class Story:
 def registration(story: Story) -> str:
     """Providers' nodes registered datasets: commitments on chain, no row anywhere but at home."""
     datasets = story.research.datasets()
-    story.expect(len(datasets) == 4, f"the catalogue has 4 datasets, found {len(datasets)}")
+    story.expect(len(datasets) == 7, f"the catalogue has 7 datasets, found {len(datasets)}")
     chain = story.research.chain.chain
-    rows = {"Hospital East": story.data.east, "Hospital West": story.data.west}
+    rows = {
+        EAST: story.data.east,
+        WEST: story.data.west,
+        BOARD_EAST: story.data.board_east,
+        BOARD_WEST: story.data.board_west,
+        PANEL: story.data.laboratory,
+        FLIGHTS: story.data.flights,
+    }
     for dataset in datasets:
         record = chain.dataset(bytes.fromhex(dataset.dataset[2:]))
         story.expect(
             record is not None and "0x" + record.commitment.hex() == dataset.commitment,
             f"the chain holds the commitment of {dataset.name}",
         )
-        if dataset.provider.name in rows:
+        if dataset.name in rows:
             story.expect(
-                dataset.row_count == rows[dataset.provider.name].num_rows, f"{dataset.name} has its row count"
+                dataset.row_count == rows[dataset.name].num_rows, f"{dataset.name} has its row count"
             )
     return f"{len(datasets)} datasets, commitments on chain"
 
 
 def offers(story: Story) -> str:
     """Providers publish offers: operations, purposes, columns, floor, quota, price."""
-    by_provider = {(item.provider.name, item.kind): item for item in story.research.datasets()}
+    by_name = {item.name: item for item in story.research.datasets()}
     hospital = {"purposes": [PURPOSE], "min_cohort": 5, "max_quota": 5000, "max_days": 90}
     columns = [KEY, "diagnosis", *MEANS]
     laboratory = list(story.data.laboratory.column_names)
-    plans: list[tuple[str, str, str, str, dict[str, Any]]] = [
-        ("east", "hospital-east", "Hospital East", "table",
+    board = {**hospital, "operations": ["psi"], "columns": [KEY], "price_credits": 1}
+    plans: list[tuple[str, str, str, dict[str, Any]]] = [
+        ("east", "hospital-east", EAST,
          {**hospital, "operations": ["psi", "stats", "fl"], "columns": columns, "price_credits": 2}),
-        ("west", "hospital-west", "Hospital West", "table",
+        ("west", "hospital-west", WEST,
          {**hospital, "operations": ["psi", "stats", "fl"], "columns": columns, "price_credits": 2}),
-        ("panel", "laboratory", "Laboratory", "table",
+        ("board-east", "hospital-east", BOARD_EAST, board),
+        ("board-west", "hospital-west", BOARD_WEST, board),
+        ("panel", "laboratory", PANEL,
          {**hospital, "operations": ["psi", "stats", "pir"], "columns": laboratory, "price_credits": 3}),
-        ("encryption", "laboratory", "Laboratory", "service",
+        ("flights", "airport", FLIGHTS,
+         {**hospital, "operations": ["pir"], "columns": list(story.data.flights.column_names),
+          "price_credits": 1}),
+        ("encryption", "laboratory", SERVICE,
          {**hospital, "operations": ["eaas"], "columns": [], "min_cohort": 1, "price_credits": 1}),
     ]  # fmt: skip
-    for name, key, provider, kind, terms in plans:
-        dataset = by_provider.get((provider, kind))
+    for name, key, title, terms in plans:
+        dataset = by_name.get(title)
         if dataset is None:
-            raise StepFailed(f"{provider} has no {kind} in the catalogue")
+            raise StepFailed(f"there is no {title!r} in the catalogue")
         offer = story.client(key).publish_offer(
             dataset.dataset, title=f"{dataset.name}: joint research", **terms
         )
         story.offers[name] = offer
-    story.expect(len(story.research.offers()) == 4, "the consumer sees 4 offers")
+    story.expect(len(story.research.offers()) == len(plans), f"the consumer sees {len(plans)} offers")
     return f"{len(story.offers)} offers open for “{PURPOSE}”"
 
 
@@ -149,13 +167,18 @@ def grants(story: Story) -> str:
            columns=columns, quota=500)  # fmt: skip
     obtain("panel", provider="laboratory", offer="panel", operations=["psi", "stats", "pir"],
            columns=panel, quota=2000)  # fmt: skip
+    for board in ("east", "west"):
+        obtain(f"board-{board}", provider=f"hospital-{board}", offer=f"board-{board}", operations=["psi"],
+               columns=[KEY], quota=1000)  # fmt: skip
+    obtain("flights", provider="airport", offer="flights", operations=["pir"],
+           columns=list(story.data.flights.column_names), quota=20)  # fmt: skip
     obtain("encryption", provider="laboratory", offer="encryption", operations=["eaas"],
            columns=[], quota=50)  # fmt: skip
     # For the refusals: one that will run dry, one that will be revoked.
     obtain("narrow", provider="laboratory", offer="panel", operations=["pir"], columns=panel, quota=2)
     obtain("fleeting", provider="hospital-west", offer="west", operations=["stats"],
            columns=columns, quota=100)  # fmt: skip
-    story.activate("east", "west", "panel", "encryption", "narrow", "fleeting")
+    story.activate(*story.grants)
     for name, grant in story.grants.items():
         record = story.research.chain.chain.grant(bytes.fromhex((grant.grant or "0x")[2:]))
         story.expect(
@@ -169,12 +192,16 @@ STEPS: tuple[tuple[str, Callable[[Story], str]], ...] = (
     ("Offers", offers),
     ("Grants", grants),
     ("PSI: East × Laboratory", job_steps.psi),
+    ("PSI: two tumour boards × Laboratory", job_steps.psi_many),
     ("Statistics over the intersection", job_steps.vertical),
     ("Statistics over stacked rows", job_steps.horizontal),
     ("PIR: one patient's record", job_steps.pir),
+    ("PIR: known or not, yes or no", job_steps.member),
+    ("PIR: one flight of 336,776", job_steps.flights),
     ("FL: logistic regression", job_steps.fl),
     ("Encryption as a service", job_steps.eaas),
     ("Refused: quota exhausted", refusal_steps.quota),
+    ("Refused: element budget exceeded", refusal_steps.budget),
     ("Refused: purpose changed", refusal_steps.purpose),
     ("Refused: grant revoked", refusal_steps.revoked),
     ("Refused: request replayed", refusal_steps.replay),

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 from compute.demo.data import KEY, LABEL, DemoData
 
 
-def shared_patients(one: pa.Table, other: pa.Table) -> list[str]:
-    """Patients of both tables, sorted."""
-    return sorted(set(one[KEY].to_pylist()) & set(other[KEY].to_pylist()))
+def shared_patients(one: pa.Table, *others: pa.Table) -> list[str]:
+    """Patients of all tables, sorted."""
+    return sorted(set(one[KEY].to_pylist()).intersection(*(other[KEY].to_pylist() for other in others)))
 
 
 def statistics(table: pa.Table, value: str, group: str) -> dict[str, float]:
@@ -41,6 +41,15 @@ def record(data: DemoData, patient: str, columns: Sequence[str]) -> dict[str, An
     """The laboratory's record of one patient."""
     rows = data.laboratory.filter(pc.equal(data.laboratory[KEY], patient)).select(list(columns)).to_pylist()
     return dict(rows[0])
+
+
+def flights(data: DemoData, keyword: Sequence[str], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The airport's records of one keyword (carrier, flight, date), as results show them."""
+    carrier, flight, date = keyword
+    table = data.flights
+    same = pc.and_(pc.equal(table["carrier"], carrier), pc.equal(table["flight"], int(flight)))
+    day = pc.equal(table["flight_date"].cast(pa.string()), date)
+    return [dict(row) for row in table.filter(pc.and_(same, day)).select(list(columns)).to_pylist()]
 
 
 class CentralModel:

@@ -306,21 +306,13 @@ def roles_of(kind: Schema, parties: str = "") -> tuple[str, ...]:
     roles: list[str] = []
     for role in kind.get("role_names", ()):
         if role == ANY_NUMBER:
-            least = max([_LEAST_PARTIES, *(int(name[1:]) for name in _stacked(kind.get("example", {})))])
-            wanted = int(parties) if parties.isdigit() and len(parties) < 3 else least
-            count = max(_LEAST_PARTIES, min(wanted, _MAX_PARTIES))
+            numbers = numbers_of_parties(kind)
+            wanted = int(parties) if parties.isdigit() and len(parties) < 3 else numbers[0]
+            count = max(numbers[0], min(wanted, numbers[-1]))
             roles += [f"p{number}" for number in range(1, count + 1)]
         elif role != kind.get("consumer_role"):
             roles.append(str(role))
     return tuple(roles)
-
-
-def _stacked(value: Any) -> list[str]:
-    """The names p1…pN that an example uses."""
-    if isinstance(value, Mapping):
-        here = [key for key in value if re.fullmatch(r"p[1-9][0-9]?", str(key))]
-        return here + [name for item in value.values() for name in _stacked(item)]
-    return []
 
 
 def takes_any_number(kind: Schema) -> bool:
@@ -328,9 +320,14 @@ def takes_any_number(kind: Schema) -> bool:
     return ANY_NUMBER in kind.get("role_names", ())
 
 
-def numbers_of_parties() -> range:
-    """How many parties a form can have."""
-    return range(_LEAST_PARTIES, _MAX_PARTIES + 1)
+def numbers_of_parties(kind: Schema) -> range:
+    """How many parties a form can have: as many as the kind's keys are for, if its schema says so."""
+    least, most = _LEAST_PARTIES, _MAX_PARTIES
+    for definition in (kind.get("schema") or {}).get("$defs", {}).values():
+        keys = definition.get("properties", {}).get("keys", {})
+        least = max(least, int(keys.get("minProperties", least)))
+        most = min(most, int(keys.get("maxProperties", most)))
+    return range(least, most + 1)
 
 
 def secret_parameters(kind: Schema) -> dict[str, Any]:

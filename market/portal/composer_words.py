@@ -90,14 +90,16 @@ HELP: dict[str, Word] = {
 }
 
 PLACES: dict[str, str] = {
-    "keys": MAIN, "key": MAIN, "value": MAIN, "values": MAIN, "group_by": MAIN, "groups": MAIN, "filter": MAIN,
-    "columns": MAIN, "features": MAIN, "label": MAIN, "positive": MAIN, "calls": MAIN, "duration_s": MAIN,
+    "keys": MAIN, "key": MAIN, "value": MAIN, "values": MAIN, "group_by": MAIN, "groups": MAIN,
+    "filter": MAIN, "columns": MAIN, "features": MAIN, "label": MAIN, "positive": MAIN,
+    "calls": MAIN, "duration_s": MAIN,
     "output_to": RESULT, "deliver_to_consumer": RESULT, "output_columns": RESULT, "label_columns": RESULT,
     "join": RESULT, "measures": RESULT, "label_rows": RESULT,
     "normalise": COMPARED,
     "max_elements": BOUNDS, "max_record_bytes": BOUNDS, "max_rounds": BOUNDS, "pad_queries_to": BOUNDS,
-    "protocol": PROTOCOL, "curve": PROTOCOL, "scheme": PROTOCOL, "security": PROTOCOL, "low_communication": PROTOCOL,
-    "link_mbit_s": PROTOCOL, "result_check": PROTOCOL, "l2": PROTOCOL, "tolerance": PROTOCOL,
+    "protocol": PROTOCOL, "curve": PROTOCOL, "scheme": PROTOCOL, "security": PROTOCOL,
+    "low_communication": PROTOCOL, "link_mbit_s": PROTOCOL, "result_check": PROTOCOL,
+    "l2": PROTOCOL, "tolerance": PROTOCOL,
 }  # fmt: skip
 
 # Choices by the field and the value; "" for a value that means the same in every field.

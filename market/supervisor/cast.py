@@ -30,6 +30,7 @@ class ColumnPlan:
     type: str
     grade: str
     description: str
+    nullable: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class DatasetPlan:
     operations: tuple[str, ...]
     file: str | None = None
     columns: tuple[ColumnPlan, ...] = ()
+    keys: tuple[str, ...] = ("patient_id",)
     min_cohort: int = 5
 
 
@@ -91,6 +93,37 @@ def _hospital(which: str) -> DatasetPlan:
     )
 
 
+def _board(which: str) -> DatasetPlan:
+    return DatasetPlan(
+        key="board",
+        name=f"Tumour board, Hospital {which}",
+        description="Patients, of this hospital and of others, whose case its tumour board discussed.",
+        operations=("psi",),
+        file=f"board-{which.lower()}.csv",
+        columns=(_PATIENT,),
+    )
+
+
+_FLIGHTS = DatasetPlan(
+    key="flights",
+    name="Departures from New York, 2013",
+    description="336,776 flights from JFK, LaGuardia and Newark: aircraft, route, delays.",
+    operations=("pir",),
+    file="flights.parquet",
+    columns=(
+        ColumnPlan("flight_date", "date", "L2", "day of the scheduled departure"),
+        ColumnPlan("carrier", "string", "L2", "airline, two letters or digits"),
+        ColumnPlan("flight", "integer", "L2", "flight number"),
+        ColumnPlan("origin", "string", "L2", "airport of departure, IATA code"),
+        ColumnPlan("destination", "string", "L2", "airport of arrival, IATA code"),
+        ColumnPlan("tail_number", "string", "L3", "registration of the aircraft", nullable=True),
+        ColumnPlan("departure_delay", "integer", "L2", "minutes; negative if early", nullable=True),
+        ColumnPlan("arrival_delay", "integer", "L2", "minutes; negative if early", nullable=True),
+        ColumnPlan("distance", "integer", "L1", "miles"),
+    ),
+    keys=("carrier", "flight", "flight_date", "origin"),
+)
+
 CAST: tuple[PartyPlan, ...] = (
     PartyPlan(
         "hospital-east",
@@ -99,7 +132,7 @@ CAST: tuple[PartyPlan, ...] = (
         ("provider",),
         ("read", "catalog", "grants"),
         {"east": ("provider",)},
-        (_hospital("East"),),
+        (_hospital("East"), _board("East")),
     ),
     PartyPlan(
         "hospital-west",
@@ -108,7 +141,7 @@ CAST: tuple[PartyPlan, ...] = (
         ("provider",),
         ("read", "catalog", "grants"),
         {"west": ("provider",)},
-        (_hospital("West"),),
+        (_hospital("West"), _board("West")),
     ),
     PartyPlan(
         "laboratory",
@@ -134,6 +167,15 @@ CAST: tuple[PartyPlan, ...] = (
                 min_cohort=1,
             ),
         ),
+    ),
+    PartyPlan(
+        "airport",
+        "Airport Authority",
+        "机场管理局",
+        ("provider",),
+        ("read", "catalog", "grants"),
+        {"airport": ("provider",)},
+        (_FLIGHTS,),
     ),
     PartyPlan(
         "research-institute",

@@ -18,6 +18,7 @@ DEFAULT_PORTS = {
     "hospital-east": 8611,
     "hospital-west": 8612,
     "laboratory": 8613,
+    "airport": 8614,
 }
 
 
@@ -74,10 +75,13 @@ class Layout:
     def ports(self) -> dict[str, int]:
         """Ports by process name. They stay the same for the life of the folder: the portal remembers URLs."""
         path = self.home / "ports.json"
-        if path.exists():
-            ports: dict[str, int] = json.loads(path.read_text())
-            return ports
-        ports = free_ports(list(DEFAULT_PORTS)) if self.free_ports else dict(DEFAULT_PORTS)
+        known: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+        # A folder of an earlier version may know fewer processes.
+        missing = [name for name in DEFAULT_PORTS if name not in known]
+        if not missing:
+            return known
+        more = free_ports(missing) if self.free_ports else {name: DEFAULT_PORTS[name] for name in missing}
+        ports = known | more
         write_atomically(path, json.dumps(ports, indent=2))
         return ports
 

@@ -67,7 +67,7 @@ def _dataset(dataset_id: str, plan: DatasetPlan) -> list[str]:
         "[dataset.source]",
         f"kind = {_text('parquet' if plan.file.endswith('.parquet') else 'csv')}",
         f"path = {_text('data/' + plan.file)}",
-        'keys = ["patient_id"]',
+        f"keys = [{', '.join(_text(name) for name in plan.keys)}]",
     ]
     for column in plan.columns:
         lines += [
@@ -77,6 +77,7 @@ def _dataset(dataset_id: str, plan: DatasetPlan) -> list[str]:
             f"type = {_text(column.type)}",
             f"grade = {_text(column.grade)}",
             f"description = {_text(column.description)}",
+            *(["nullable = true"] if column.nullable else []),
         ]
     return lines
 

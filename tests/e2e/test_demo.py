@@ -27,18 +27,28 @@ def test_the_demo_story_holds_from_registration_to_audit(tmp_path: Path) -> None
     report = json.loads((tmp_path / "report.json").read_text())
     assert set(report) == {
         *("ok", "steps", "receipts", "refusals", "statistics"),
-        *("psi", "pir", "fl", "reconcile", "evidence"),
+        *("psi", "psi_many", "pir", "member", "flights", "fl", "reconcile", "evidence"),
     }
     assert report["ok"] is True
     assert all(step["ok"] for step in report["steps"])
     assert report["psi"]["found"] == report["psi"]["expected"] > 0
+    assert report["psi_many"]["parties"] == 3
+    assert report["psi_many"]["found"] == report["psi_many"]["expected"] > 0
     assert report["pir"]["found"] == report["pir"]["expected"]
+    assert report["member"]["found"] == [True, False]
+    assert report["flights"]["rows"] == 336_776
+    first, second = report["flights"]["lookups"]
+    assert len(first["found"]) == 1
+    assert len(second["found"]) == 2
+    assert first["hint_bytes"] > 0
+    assert second["hint_bytes"] == 0
     assert report["statistics"]
     for name, pair in report["statistics"].items():
         assert pair["federated"] == pytest.approx(pair["plaintext"], rel=1e-9), name
     assert report["fl"]["federated_auc"] == pytest.approx(report["fl"]["centralised_auc"], abs=1e-6)
     assert {item["what"] for item in report["refusals"]} == {
         "quota exhausted",
+        "element budget exceeded",
         "purpose changed",
         "grant revoked",
         "request replayed",

@@ -156,7 +156,7 @@ def new_job(request: HttpRequest) -> HttpResponse:
             "form": form,
             "kind": kind,
             "grants": usable,
-            "numbers": numbers_of_parties() if takes_any_number(kind) else (),
+            "numbers": numbers_of_parties(kind) if takes_any_number(kind) else (),
             "has_local": bool(secret_parameters(kind)),
         },
         status=422 if form.errors else 200,
