@@ -14,13 +14,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 
-from accel import curve25519, expand_accumulate, features, ggm, lwe, okvs, paillier, sm3, weierstrass
+from accel import curve25519, expand_accumulate, features, ggm, lwe, okvs, ou, paillier, sm3, weierstrass
 from accel.errors import BackendUnavailable
 from compute.data import csv_source
 from compute.data.columns import ColumnConfig
@@ -60,7 +61,8 @@ def measure(
                 continue  # not on this machine
             rates.setdefault(probe.operation, {})[backend] = rate
     return Calibration(
-        machine=f"{_processor()}, {features.level()}",
+        machine=_processor(),
+        level=features.level(),
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         cores=os.cpu_count() or 1,
         rates=rates,
@@ -70,7 +72,7 @@ def measure(
 def probes() -> Iterator[Probe]:
     """Everything that is measured."""
     yield from _curves()
-    yield from _paillier()
+    yield from _homomorphic()
     yield from _retrieval()
     yield from _rr22()
     yield from _local()
@@ -109,26 +111,27 @@ def _curves() -> Iterator[Probe]:
         yield Probe(f"scalar_mult.{name}", len(some), multiplied)
 
 
-def _paillier() -> Iterator[Probe]:
+def _homomorphic() -> Iterator[Probe]:
     for bits in (2048, 3072):
-        yield from _paillier_of(bits)
+        yield from _scheme("paillier", paillier, bits)
+        yield from _scheme("ou", ou, bits)
 
 
-def _paillier_of(bits: int) -> Iterator[Probe]:
-    private = paillier.generate(bits)
+def _scheme(name: str, scheme: Any, bits: int) -> Iterator[Probe]:
+    private = scheme.generate(bits)
     values = list(range(256))
-    sealed = paillier.encrypt_ints(private.public, values, bound=1 << 40)
+    sealed = scheme.encrypt_ints(private.public, values, bound=1 << 40)
     yield Probe(
-        f"paillier_encrypt.{bits}",
+        f"{name}_encrypt.{bits}",
         len(values),
-        lambda backend: paillier.encrypt_ints(private.public, values, bound=1 << 40),
+        lambda backend: scheme.encrypt_ints(private.public, values, bound=1 << 40),
         ("cpu",),
     )
-    yield Probe(f"paillier_add.{bits}", len(values), lambda backend: sealed + sealed, ("cpu",))
+    yield Probe(f"{name}_add.{bits}", len(values), lambda backend: sealed + sealed, ("cpu",))
     yield Probe(
-        f"paillier_decrypt.{bits}",
+        f"{name}_decrypt.{bits}",
         len(values),
-        lambda backend: paillier.decrypt_ints(private, sealed),
+        lambda backend: scheme.decrypt_ints(private, sealed),
         ("cpu",),
     )
 

@@ -27,10 +27,12 @@ _Rate = Annotated[float, Meta(gt=0)]
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``rates``: operation → backend → operations per second, of one core or of the device.
 
-    ``date`` is ISO 8601, ``cores`` what the machine has; ``source`` is where the table was read from.
+    ``level`` is that of its processor (`accel.features`), ``date`` is ISO 8601, ``cores`` what the machine
+    has; ``source`` is where the table was read from.
     """
 
     machine: str
+    level: str
     date: str
     cores: Annotated[int, Meta(ge=1)]
     rates: dict[str, dict[str, _Rate]]

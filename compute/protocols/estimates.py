@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from accel.features import LEVELS
 from compute.errors import BadInput
 from compute.protocols.cost import Cost
+
+if TYPE_CHECKING:
+    from compute.protocols.psi.choice import Level
 
 # Newton's method on real tables: see the README of fl.logistic.
 _USUAL_ROUNDS = 8
@@ -34,7 +38,8 @@ class Estimate:
     assumed: tuple[str, ...] = field(default=())
 
 
-Estimator = Callable[[Mapping[str, int], Any], Estimate]
+# Of sizes, typed params, and the level of the processors (`accel.features.LEVELS`).
+Estimator = Callable[[Mapping[str, int], Any, str], Estimate]
 
 
 def estimator(kind: str) -> Estimator:
@@ -50,17 +55,67 @@ def estimable() -> tuple[str, ...]:
     return tuple(sorted(_ESTIMATORS))
 
 
-def _psi(sizes: Mapping[str, int], params: Any) -> Estimate:
-    from compute.protocols.psi.ecdh.cost import cost
+def _psi(sizes: Mapping[str, int], params: Any, level: str) -> Estimate:
+    from compute.protocols.psi.intersect.cost import Machine, predict
 
     left, right = _given(sizes, "left", "right")
-    found = _with(
-        _on_curve(cost(left, right, params.output_to), "curve25519"), rounds=3, tag=2 * (left + right)
+    found = predict(left, right, params, machine=Machine(level=_level(level)))
+    chosen = found.choice
+    cost = _on_curve(_both(found.cost), chosen.curve)
+    # Greeting and tags, and what the protocol takes per bucket.
+    each = {"rr22": 5, "ecdh": 3, "unbalanced": 5}[chosen.protocol]
+    cost = _with(cost, rounds=2 + each * found.buckets, tag=left + right)
+    assumed = []
+    if params.has_labels:
+        assumed.append("labels are not counted")
+    if chosen.protocol == "unbalanced":
+        assumed.append("the larger set is not prepared yet: the first job on this version of the dataset")
+    if params.protocol == "auto" and params.link_mbit_s is None:
+        assumed.append("the job knows nothing of the line: say link_mbit_s in params if it is slow")
+    return Estimate(
+        _reading(cost, left + right),
+        {"left": left, "right": right},
+        # Whoever has the larger set prepares it alone.
+        1 if chosen.protocol == "unbalanced" else 2,
+        chosen.name,
+        chosen.reason,
+        tuple(assumed),
     )
-    return Estimate(_reading(found, left + right), {"left": left, "right": right}, 2, "ecdh-curve25519")
 
 
-def _cardinality(sizes: Mapping[str, int], params: Any) -> Estimate:
+def _psi_sum(sizes: Mapping[str, int], params: Any, level: str) -> Estimate:
+    from compute.protocols.psi.sum import totals
+    from compute.protocols.psi.sum.cost import cost
+
+    values, members = _given(sizes, "values", "members")
+    bits = _measured(totals.public_key(params.scheme, params.public_key).n.bit_length())
+    found = cost(
+        values, members, len(params.values), scheme=params.scheme, modulus_bits=bits, curve=params.curve
+    )
+    found = _with(_on_curve(_under_key(found, bits), params.curve), rounds=4, tag=values + members)
+    return Estimate(_reading(found, values + members), {"values": values, "members": members}, 2)
+
+
+def _psi_many(sizes: Mapping[str, int], params: Any, level: str) -> Estimate:
+    from compute.protocols.psi.many.cost import cost
+
+    counts = _parties(sizes)
+    if len(counts) != len(params.keys):
+        raise BadInput(f"params name {len(params.keys)} parties, the sizes {len(counts)}")
+    found = cost(sizes, params.output_to, protocol=params.protocol, curve=params.curve)
+    found = _on_curve(_both(_renamed(found, {"okvs_entry": "table_entry"})), params.curve)
+    found = _with(found, rounds=7, tag=sum(counts))
+    return Estimate(
+        _reading(found, sum(counts)),
+        dict(sizes),
+        2,
+        f"{params.protocol}-{params.curve}" if params.protocol == "ecdh" else params.protocol,
+        "as params say",
+        ("the leader works with one party after another; no tags of matches are counted",),
+    )
+
+
+def _cardinality(sizes: Mapping[str, int], params: Any, level: str) -> Estimate:
     from compute.protocols.psi.cardinality.cost import cost
 
     left, right = _given(sizes, "left", "right")
@@ -69,7 +124,7 @@ def _cardinality(sizes: Mapping[str, int], params: Any) -> Estimate:
     return Estimate(_reading(found, left + right), {"left": left, "right": right}, 2)
 
 
-def _stats_vertical(sizes: Mapping[str, int], params: Any) -> Estimate:
+def _stats_vertical(sizes: Mapping[str, int], params: Any, level: str) -> Estimate:
     from compute.protocols.stats.vertical.cost import cost
 
     values, members = _given(sizes, "values", "members")
@@ -85,7 +140,7 @@ def _stats_vertical(sizes: Mapping[str, int], params: Any) -> Estimate:
     )
 
 
-def _stats_horizontal(sizes: Mapping[str, int], params: Any) -> Estimate:
+def _stats_horizontal(sizes: Mapping[str, int], params: Any, level: str) -> Estimate:
     from compute.protocols.stats.horizontal.cost import cost
 
     rows = _parties(sizes)
@@ -98,7 +153,7 @@ def _stats_horizontal(sizes: Mapping[str, int], params: Any) -> Estimate:
 
 
 def _retrieval(kind: str) -> Estimator:
-    def estimate(sizes: Mapping[str, int], params: Any) -> Estimate:
+    def estimate(sizes: Mapping[str, int], params: Any, level: str) -> Estimate:
         from compute.protocols.pir.simple.cost import cost
 
         (rows,) = _given(sizes, "server", also=("record_bytes",))
@@ -116,7 +171,7 @@ def _retrieval(kind: str) -> Estimator:
     return estimate
 
 
-def _logistic(sizes: Mapping[str, int], params: Any) -> Estimate:
+def _logistic(sizes: Mapping[str, int], params: Any, level: str) -> Estimate:
     from compute.protocols.fl.logistic.cost import cost
 
     rows = _parties(sizes, also=("rounds",))
@@ -127,7 +182,7 @@ def _logistic(sizes: Mapping[str, int], params: Any) -> Estimate:
     return Estimate(_reading(found, sum(rows), keys=False), units, len(rows), assumed=assumed)
 
 
-def _service(sizes: Mapping[str, int], params: Any) -> Estimate:
+def _service(sizes: Mapping[str, int], params: Any, level: str) -> Estimate:
     _given(sizes)
     return Estimate(
         Cost({"service": 0}, {}), {"service": params.calls}, 1, assumed=("calls are not part of the job",)
@@ -136,6 +191,8 @@ def _service(sizes: Mapping[str, int], params: Any) -> Estimate:
 
 _ESTIMATORS: dict[str, Estimator] = {
     "psi": _psi,
+    "psi.sum": _psi_sum,
+    "psi.many": _psi_many,
     "psi.cardinality": _cardinality,
     "stats.vertical": _stats_vertical,
     "stats.horizontal": _stats_horizontal,
@@ -180,8 +237,15 @@ def _on_curve(cost: Cost, curve: str) -> Cost:
 
 
 def _under_key(cost: Cost, bits: int) -> Cost:
-    names = ("paillier_encrypt", "paillier_add", "paillier_decrypt")
+    names = (f"{scheme}_{verb}" for scheme in ("paillier", "ou") for verb in ("encrypt", "add", "decrypt"))
     return _renamed(cost, {name: f"{name}.{bits}" for name in names})
+
+
+def _both(cost: Cost) -> Cost:
+    """RR22 counts what one party does; the other does as much."""
+    names = ("base_transfer", "seed", "code_value", "table_entry")
+    doubled = {name: 2 * n if name in names else n for name, n in cost.operations.items()}
+    return replace(cost, operations=doubled)
 
 
 def _renamed(cost: Cost, names: Mapping[str, str]) -> Cost:
@@ -189,14 +253,24 @@ def _renamed(cost: Cost, names: Mapping[str, str]) -> Cost:
 
 
 def _modulus_bits(params: Any) -> int:
-    """Of the key that `prepare` made, as far as rates were measured."""
+    """Of the key that `prepare` made."""
     from compute.protocols.stats.moments import public_key
 
-    bits = public_key(params).n.bit_length()
+    return _measured(public_key(params).n.bit_length())
+
+
+def _measured(bits: int) -> int:
     if bits not in _MEASURED_KEY_BITS:
         known = " and ".join(map(str, _MEASURED_KEY_BITS))
-        raise BadInput(f"quotes are for Paillier keys of {known} bits, not {bits}")
+        raise BadInput(f"quotes are for keys of {known} bits, not {bits}")
     return bits
+
+
+def _level(name: str) -> Level:
+    for level in LEVELS:
+        if level == name:
+            return level
+    raise BadInput(f"{name!r} is no level of processors: {', '.join(LEVELS)}")
 
 
 def _split(rows: int, groups: int) -> list[int]:

@@ -100,8 +100,8 @@ def quote(
 
     ``params`` as a user writes them; left out, the kind's example is taken for them, and the quote says so.
     ``prices``: credits per unit, by role or under ``""`` for all. ``cores`` of each party; by default those
-    of the machine of the calibration. ``backend``: auto, cpu or gpu. Raises BadInput for a kind, size, param or
-    operation that is not known, DataError for a damaged calibration file.
+    of the machine of the calibration. ``backend``: auto, cpu or gpu. Raises BadInput for a kind, size, param
+    or operation that is not known, DataError for a damaged calibration file.
     """
     estimate_of = estimator(kind)
     found = job_kind(kind)
@@ -113,7 +113,7 @@ def quote(
     if cores < 1:
         raise BadInput("a party has at least one core")
     network = network or Network()
-    estimate = estimate_of(sizes, _typed(found, params))
+    estimate = estimate_of(sizes, _typed(found, params), table.level)
     compute_s = _compute_seconds(estimate, table, cores, backend)
     transfer_s = 8 * sum(estimate.cost.bytes_sent.values()) / network.bits_per_s
     waiting_s = estimate.cost.rounds * network.round_trip_s / 2
@@ -139,7 +139,7 @@ def quote(
         total_credits=_total(credits),
         cores=cores,
         network=network,
-        calibration=f"{table.machine}, {table.date} ({table.source or 'given'})",
+        calibration=f"{table.machine} ({table.level}), {table.date} ({table.source or 'given'})",
         assumed=(*assumed, OVERHEAD),
     )
 
