@@ -45,3 +45,21 @@ def test_no_more_is_charged_than_was_reserved() -> None:
     for used in (10, -1):
         with pytest.raises(MeterExceeded):
             Meter(9).completed(used)
+
+
+def test_what_is_sent_first_is_noted_before_it_leaves_and_once() -> None:
+    noted: list[int] = []
+    meter = Meter(9, on_first_sent=lambda: noted.append(meter.sent_to_consumer))
+    for _ in range(3):
+        meter.note_sent_to_consumer()
+    assert noted == [0]
+
+
+def test_an_earlier_attempt_that_sent_something_counts_in_a_later_one() -> None:
+    noted: list[int] = []
+    meter = Meter(9, 1, lambda: noted.append(1))
+    assert meter.ended_early("cancelled", own_fault=False) == 9
+    assert meter.ended_early("failed", own_fault=True) == 0
+    assert meter.completed(4) == 4
+    meter.note_sent_to_consumer()
+    assert noted == [], "it is on record already"

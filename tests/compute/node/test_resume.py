@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,7 +11,14 @@ import msgspec
 import pytest
 
 from compute.data.results import ResultStore
+from compute.errors import PeerLost
 from compute.node.store import Store
+from compute.protocols.checkpoints import Journal, inputs_of
+from compute.protocols.protocol import Checkpoint, Send, Steps, receive
+from compute.protocols.runner import run_resumable
+from compute.protocols.workspace import MemoryWorkspace
+from compute.wire.binding import session_binding
+from compute.wire.canonical import from_hex
 from compute.wire.messages import JobStatus
 from tests.chain_lab import Lab
 from tests.compute.node import bucket_kinds
@@ -26,6 +34,7 @@ from tests.compute.node.rig import (
     start_and_register,
     wait_for,
 )
+from tests.compute.node.test_consumer_role import reach
 
 BUCKETS = 10
 SLOW = {"buckets": BUCKETS, "pause_ms": 300}
@@ -330,3 +339,52 @@ def test_paths_are_the_owners_only(consumer: Consumer, pair: Pair) -> None:
             assert path.stat().st_mode & 0o077 == 0, path
     assert list((pair[0].home / "snapshots").glob("*.arrow"))
     assert pair[0].wait_final(order.job).state == "completed"
+
+
+def consumer_plays_right(consumer: Consumer, node: RunningNode) -> tuple[Order, Granted]:
+    granted = node.grant(consumer)
+    left = granted.participant("left")
+    right = msgspec.structs.replace(
+        left, role="right", party=consumer.id, grant=None, dataset=None, commitment=None, columns=()
+    )
+    order = consumer.order("test.buckets", SLOW, [("left", granted)], participants=(left, right))
+    return order, granted
+
+
+async def play_until(order: Order, node: RunningNode, buckets: int | None) -> None:
+    """Take the consumer's part for so many buckets (None: not even agree where to begin), then hang up."""
+    channel = await reach(order, node, dialler_role="right", acceptor_role="left")
+    if buckets is None:
+        await channel.receive()
+        await channel.close()
+        return
+    spec = order.submission.spec
+    binding = session_binding(from_hex(order.job), from_hex(order.submission.request.spec_hash))
+    journal = Journal(MemoryWorkspace(), "right", binding, inputs_of(spec, binding))
+
+    def start(resumed: int) -> Steps:
+        assert resumed == 0
+        for bucket in range(buckets):
+            yield Send("left", bucket_kinds.Share(bucket, bytes(16)))
+            yield from receive("left", bucket_kinds.Share)
+            yield Checkpoint(bucket + 1)
+        raise PeerLost("that is all", peer_code="")
+
+    with pytest.raises(PeerLost, match="that is all"):
+        await run_resumable(start, {"left": channel}, journal=journal)
+
+
+@pytest.mark.parametrize(("buckets", "charged"), [(None, 0), (2, BUCKETS)])
+async def test_a_consumer_that_was_sent_buckets_before_a_restart_is_charged_after_it(
+    consumer: Consumer, pair: Pair, buckets: int | None, charged: int
+) -> None:
+    left = pair[0]
+    order, _ = consumer_plays_right(consumer, left)
+    await asyncio.to_thread(left.portal.submit, order.submission)
+    await play_until(order, left, buckets)
+    await asyncio.to_thread(reconnects, left, order)
+    await asyncio.to_thread(left.kill)
+    await asyncio.to_thread(left.start)
+    assert (await asyncio.to_thread(left.portal.cancel, order.job)).state == "cancelled"
+    # Agreeing where to begin gives nothing away; a bucket does, whichever process sent it.
+    assert left.receipt_of(order.job).units == charged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from compute.keys.signer import NodeSigner
+from compute.node import database
 from compute.node.database import StoreDamaged
 from compute.node.receipts import Draft, ReceiptSigner, Writer
 from compute.node.store import Ending, JobRow, Store
@@ -129,3 +131,40 @@ def test_a_database_of_another_version_is_not_touched(tmp_path: Path) -> None:
     store.close()
     with pytest.raises(StoreDamaged):
         Store(tmp_path / "node.db")
+
+
+def test_a_database_of_the_first_version_is_upgraded_with_its_jobs(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    with sqlite3.connect(path) as old:
+        # The schema of version 1: what it has become, without the columns that came later.
+        for statement in database._SCHEMA.split(";"):
+            old.execute(statement)
+        for column in ("rate_milli", "seconds_left", "attempts", "sent"):
+            old.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+        old.execute(
+            "INSERT INTO jobs (job, consumer, role, kind, grant_id, state, submission, units, settles,"
+            " created_at, deadline)"
+            " VALUES ('0xaa', 'c', 'left', 'psi', 'g', 'running', x'7b7d', 5, 1, 100, 200)"
+        )
+        old.execute("PRAGMA user_version = 1")
+    store = Store(path)
+    row = store.job("0xaa")
+    assert row is not None
+    assert (row.attempts, row.sent, row.rate_milli, row.seconds_left) == (0, False, None, None)
+    assert store.begin_attempt("0xaa") == 1
+    store.note_sent("0xaa")
+    store.close()
+    store = Store(path)
+    row = store.job("0xaa")
+    assert row is not None
+    assert (row.attempts, row.sent, row.status.attempts) == (1, True, 1)
+    store.close()
+
+
+def test_a_database_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    Store(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(StoreDamaged, match="schema 99"):
+        Store(path)
