@@ -18,10 +18,14 @@ from typing import Annotated, Any, TypeVar
 
 from msgspec import Meta
 
+from accel.errors import DeviceOutOfMemory
 from compute.errors import (
+    BadInput,
     BadMessage,
     CohortTooSmall,
     ComputeError,
+    DataError,
+    DiskFull,
     JobCancelled,
     OutOfMemory,
     PeerLost,
@@ -103,7 +107,7 @@ async def run(
 
     Raises what the role raises; BadMessage for anything undecodable; PeerLost, ProtocolAbort or
     CohortTooSmall if a peer went away or stopped for that reason; JobCancelled once ``cancel`` is set;
-    OutOfMemory where Python raises MemoryError.
+    OutOfMemory where Python raises MemoryError or a GPU has no room.
     """
     driver = _Driver(channels, Transcript(role, binding), cancel, timeout_s, executor, calls)
 
@@ -155,7 +159,7 @@ async def _finished(
     except ComputeError as error:
         code = error.code
         raise
-    except MemoryError as error:
+    except (MemoryError, DeviceOutOfMemory) as error:
         code = OutOfMemory.code
         raise OutOfMemory(
             "the computation does not fit the memory: lower memory_bytes of the node"
@@ -369,6 +373,11 @@ class _Driver:
         return work.result()
 
 
+# The line to the peer was not lost: its input may not enter the job (a set beyond its budget) or cannot be
+# read, or it has no room for the job.
+_CANNOT_GO_ON = (BadInput.code, DataError.code, DiskFull.code, OutOfMemory.code)
+
+
 def _stopped_by(role: str, error: PeerLost) -> ComputeError:
     """The same ending on both sides: a peer's code decides how our part ends."""
     code = str(error.detail.get("peer_code", ""))
@@ -376,6 +385,8 @@ def _stopped_by(role: str, error: PeerLost) -> ComputeError:
         return CohortTooSmall(f"{role} stopped: a group is below the floor of the grant", peer_code=code)
     if code in (ProtocolAbort.code, BadMessage.code):
         return ProtocolAbort(f"{role} stopped the protocol", peer_code=code)
+    if code in _CANNOT_GO_ON:
+        return ProtocolAbort(f"{role} cannot go on ({code})", peer_code=code)
     if code == JobCancelled.code:
         return JobCancelled(f"{role} cancelled the job", peer_code=code)
     return PeerLost(f"{role}: {error.message}", **error.detail)
