@@ -71,41 +71,30 @@ _digest_1, _digest_4 = _digest(1), _digest(4)
 
 
 def _kernels(parts: int) -> tuple[Any, Any]:
+    """On addresses and whole groups: slices of arrays take seconds to compile."""
     group = parts * _VECTORS[parts]
 
     @compiled(variant=parts)
-    def counters(start, keys, blocks):  # type: ignore[no-untyped-def]
-        """Encrypted counters from ``start`` on in all of ``blocks``, a multiple of a group."""
-        for at in range(0, blocks.shape[0], group):
-            for i in range(at, at + group):
-                blocks[i, 0], blocks[i, 1] = start + i, 0
+    def encrypt(blocks, keys, groups):  # type: ignore[no-untyped-def]
+        for i in range(groups):
             if parts == 4:
-                _encrypt_4(blocks.ctypes.data + 16 * at, keys.ctypes.data)
+                _encrypt_4(blocks + 16 * group * i, keys)
             else:
-                _encrypt_1(blocks.ctypes.data + 16 * at, keys.ctypes.data)
+                _encrypt_1(blocks + 16 * group * i, keys)
 
     @compiled(variant=parts)
-    def digests(items, start, stop, keys, out):  # type: ignore[no-untyped-def]
-        """Rows (h, d) of the items from ``start`` to ``stop``, from row 0 of ``out`` on."""
-        h, d = np.empty((group, 2), np.uint64), np.empty((group, 2), np.uint64)
-        rest = np.zeros((group, 4), np.uint64)
-        for at in range(start, stop, group):
-            source = items[at:]
-            if stop - at < group:
-                rest[: stop - at] = items[at:stop]
-                source = rest
+    def digest(items, keys, h, d, groups):  # type: ignore[no-untyped-def]
+        for i in range(groups):
+            at = 16 * group * i
             if parts == 4:
-                _digest_4(source.ctypes.data, keys.ctypes.data, h.ctypes.data, d.ctypes.data)
+                _digest_4(items + 2 * at, keys, h + at, d + at)
             else:
-                _digest_1(source.ctypes.data, keys.ctypes.data, h.ctypes.data, d.ctypes.data)
-            for i in range(min(group, stop - at)):
-                row = at + i - start
-                out[row, 0], out[row, 1], out[row, 2] = h[i, 0], h[i, 1], d[i, 0]
+                _digest_1(items + 2 * at, keys, h + at, d + at)
 
-    return counters, digests
+    return encrypt, digest
 
 
-_COUNTERS, _DIGESTS = (
+_ENCRYPT, _DIGEST = (
     dict(zip((1, 4), pair, strict=True)) for pair in zip(_kernels(1), _kernels(4), strict=True)
 )
 _keys = lru_cache(maxsize=16)(keys_for)  # of public seeds
@@ -115,12 +104,24 @@ def words(level: str, seed: bytes, start: int, stop: int) -> U32:
     """See `accel.cpu.expand_accumulate.words`."""
     parts = PARTS[level]
     group, count = parts * _VECTORS[parts], 2 * (stop - start)
-    blocks = np.empty((-(-count // group) * group, 2), dtype=np.uint64)
-    _COUNTERS[parts](2 * start, _keys(seed, parts), blocks)
+    groups = -(-count // group)
+    blocks = np.zeros((groups * group, 2), dtype=np.uint64)
+    blocks[:, 0] = np.arange(2 * start, 2 * start + len(blocks), dtype=np.uint64)
+    _ENCRYPT[parts](blocks.ctypes.data, _keys(seed, parts).ctypes.data, groups)
     return blocks.reshape(-1)[: 2 * count].view(np.uint32)
 
 
 def hash_items(level: str, items: U64, seed: bytes, start: int, stop: int, out: U64) -> None:
     """See `accel.cpu.okvs.hash_items`."""
-    parts = PARTS[level]
-    _DIGESTS[parts](items, start, stop, _keys(seed, parts), out)
+    parts, size = PARTS[level], stop - start
+    group, keys = parts * _VECTORS[parts], _keys(seed, parts)
+    whole = size // group
+    h, d = (np.empty((-(-size // group) * group, 2), dtype=np.uint64) for _ in range(2))
+    source = items[start:stop]
+    _DIGEST[parts](source.ctypes.data, keys.ctypes.data, h.ctypes.data, d.ctypes.data, whole)
+    if done := size - whole * group:
+        rest = np.zeros((group, 4), dtype=np.uint64)
+        rest[:done] = source[whole * group :]
+        at = 16 * whole * group
+        _DIGEST[parts](rest.ctypes.data, keys.ctypes.data, h.ctypes.data + at, d.ctypes.data + at, 1)
+    out[:size, :2], out[:size, 2] = h[:size], d[:size, 0]

@@ -37,6 +37,7 @@ def compress_with(positions: Positions, inputs: Sequence[U64], outputs: int, see
 
     for values in inputs:
         _accumulate(values, kernels.total, kernels.accumulate)
+    size = len(inputs[0])
     results = [np.empty((outputs, *values.shape[1:]), dtype=np.uint64) for values in inputs]
 
     def work(start: int, stop: int) -> None:
@@ -44,7 +45,7 @@ def compress_with(positions: Positions, inputs: Sequence[U64], outputs: int, see
             end = min(at + _PIECE, stop)
             where = positions(seed, at, end)
             for values, result in zip(inputs, results, strict=True):
-                kernels.GATHER[values.ndim](values, where, result, at, end)
+                kernels.gather(values.reshape(size, -1), where, result.reshape(outputs, -1), at, end)
 
     threads.each_range(outputs, _PIECE, work)
     return results

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from accel.cpu.entries_ir import add_1, add_2, prefetch
@@ -47,39 +45,32 @@ def gather_noise(points, noise, before, block, words, out, start, stop):  # type
                 out[i, k] ^= before[tree, k] ^ (mask & noise[tree, k])
 
 
-def _gather(words: int) -> Any:
-    width = 8 * words
-
-    @compiled(variant=words)
-    def address(base, size, word):  # type: ignore[no-untyped-def]
-        return base + width * (np.int64(word) * size >> 32)
-
-    @compiled(variant=words)
-    def gather(sums, positions, out, start, stop):  # type: ignore[no-untyped-def]
-        """Outputs ``start`` to ``stop``: 8 words of ``positions`` each, of which 7 count."""
-        base, size = sums.ctypes.data, np.int64(sums.shape[0])
-        ahead = positions.shape[0] - 8 * _AHEAD
-        for i in range(stop - start):
-            at = 8 * i
-            if at < ahead:
-                for j in range(7):
-                    prefetch(address(base, size, positions[at + 8 * _AHEAD + j]))
-            sources = (
-                address(base, size, positions[at]),
-                address(base, size, positions[at + 1]),
-                address(base, size, positions[at + 2]),
-                address(base, size, positions[at + 3]),
-                address(base, size, positions[at + 4]),
-                address(base, size, positions[at + 5]),
-                address(base, size, positions[at + 6]),
-            )
-            to = out.ctypes.data + width * (start + i)
-            if words == 2:
-                add_2(to, sources)
-            else:
-                add_1(to, sources)
-
-    return gather
+@compiled
+def gather(sums, words, out, start, stop):  # type: ignore[no-untyped-def]
+    """Outputs ``start`` to ``stop``: 8 words each, of which 7 are positions."""
+    base, size, width = sums.ctypes.data, np.int64(sums.shape[0]), 8 * sums.shape[1]
+    ahead = words.shape[0] - 8 * _AHEAD
+    for i in range(stop - start):
+        at = 8 * i
+        if at < ahead:
+            for j in range(7):
+                prefetch(_address(base, width, size, words[at + 8 * _AHEAD + j]))
+        sources = (
+            _address(base, width, size, words[at]),
+            _address(base, width, size, words[at + 1]),
+            _address(base, width, size, words[at + 2]),
+            _address(base, width, size, words[at + 3]),
+            _address(base, width, size, words[at + 4]),
+            _address(base, width, size, words[at + 5]),
+            _address(base, width, size, words[at + 6]),
+        )
+        to = out.ctypes.data + width * (start + i)
+        if width == 16:
+            add_2(to, sources)
+        else:
+            add_1(to, sources)
 
 
-GATHER = {words: _gather(words) for words in (1, 2)}
+@compiled
+def _address(base, width, size, word):  # type: ignore[no-untyped-def]
+    return base + width * (np.int64(word) * size >> 32)

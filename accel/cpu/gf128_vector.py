@@ -103,44 +103,26 @@ _sum_1, _sum_4 = _sum(1), _sum(4)
 
 
 def _kernels(parts: int) -> tuple[Any, Any]:
-    group = parts * _VECTORS
+    """On addresses and whole steps: slices of arrays take seconds to compile."""
+    step = 16 * parts * _VECTORS
 
     @compiled(variant=parts)
-    def multiply(a, b, one, out, start, stop):  # type: ignore[no-untyped-def]
-        """``one``: b holds a single factor, repeated to fill a vector."""
-        rest = np.zeros((2, group, 2), np.uint64)
-        for at in range(start, stop, group):
-            whole = stop - at >= group
-            x, y, room = a[at:], b[0 if one else at :], out[at:]
-            if not whole:
-                rest[0, : stop - at] = a[at:stop]
-                x, room = rest[0], rest[0]
-                if not one:
-                    rest[1, : stop - at] = b[at:stop]
-                    y = rest[1]
-            step = 0 if one else 16 * parts
+    def multiply(a, b, b_step, out, steps):  # type: ignore[no-untyped-def]
+        """``b_step``: bytes from a vector of b to the next, 0 for one factor in all parts of a vector."""
+        for i in range(steps):
+            at = step * i
             if parts == 4:
-                _products_4(x.ctypes.data, y.ctypes.data, step, room.ctypes.data)
+                _products_4(a + at, b + _VECTORS * b_step * i, b_step, out + at)
             else:
-                _products_1(x.ctypes.data, y.ctypes.data, step, room.ctypes.data)
-            if not whole:
-                out[at:stop] = room[: stop - at]
+                _products_1(a + at, b + _VECTORS * b_step * i, b_step, out + at)
 
     @compiled(variant=parts)
-    def inner_product(a, b, start, stop, out):  # type: ignore[no-untyped-def]
-        rest, total = np.zeros((2, group, 2), np.uint64), np.zeros((parts, 2), np.uint64)
-        for at in range(start, stop, group):
-            x, y = a[at:], b[at:]
-            if stop - at < group:
-                rest[0, : stop - at], rest[1, : stop - at] = a[at:stop], b[at:stop]
-                x, y = rest[0], rest[1]
+    def inner_product(a, b, total, steps):  # type: ignore[no-untyped-def]
+        for i in range(steps):
             if parts == 4:
-                _sum_4(x.ctypes.data, y.ctypes.data, total.ctypes.data)
+                _sum_4(a + step * i, b + step * i, total)
             else:
-                _sum_1(x.ctypes.data, y.ctypes.data, total.ctypes.data)
-        for part in range(parts):
-            out[0] ^= total[part, 0]
-            out[1] ^= total[part, 1]
+                _sum_1(a + step * i, b + step * i, total)
 
     return multiply, inner_product
 
@@ -158,19 +140,44 @@ def multiply_by(level: str, a: U64, b: U64) -> U64:
     return _each(level, a, np.tile(b, (PARTS[level], 1)), True)
 
 
-def inner_product(level: str, a: U64, b: U64) -> U64:
-    kernel = _INNER_PRODUCT[PARTS[level]]
-    partial = np.zeros((-(-len(a) // _STEP), 2), dtype=np.uint64)
+def _each(level: str, a: U64, b: U64, one: bool) -> U64:
+    parts = PARTS[level]
+    kernel, group, b_step = _MULTIPLY[parts], parts * _VECTORS, 0 if one else 16 * parts
+    out = np.empty_like(a)
 
     def work(start: int, stop: int) -> None:
-        kernel(a, b, start, stop, partial[start // _STEP])
+        whole = (stop - start) // group
+        b_at = b.ctypes.data + (0 if one else 16 * start)
+        kernel(a.ctypes.data + 16 * start, b_at, b_step, out.ctypes.data + 16 * start, whole)
+        rest = start + whole * group
+        if rest < stop:
+            x, y = _padded(a[rest:stop], group), b if one else _padded(b[rest:stop], group)
+            kernel(x.ctypes.data, y.ctypes.data, b_step, x.ctypes.data, 1)
+            out[rest:stop] = x[: stop - rest]
 
     each_range(len(a), _STEP, work)
-    total: U64 = np.bitwise_xor.reduce(partial, axis=0)
+    return out
+
+
+def inner_product(level: str, a: U64, b: U64) -> U64:
+    parts = PARTS[level]
+    kernel, group = _INNER_PRODUCT[parts], parts * _VECTORS
+    totals = np.zeros((-(-len(a) // _STEP), parts, 2), dtype=np.uint64)
+
+    def work(start: int, stop: int) -> None:
+        total, whole = totals[start // _STEP], (stop - start) // group
+        kernel(a.ctypes.data + 16 * start, b.ctypes.data + 16 * start, total.ctypes.data, whole)
+        rest = start + whole * group
+        if rest < stop:
+            x, y = _padded(a[rest:stop], group), _padded(b[rest:stop], group)
+            kernel(x.ctypes.data, y.ctypes.data, total.ctypes.data, 1)
+
+    each_range(len(a), _STEP, work)
+    total: U64 = np.bitwise_xor.reduce(totals.reshape(-1, 2), axis=0)
     return total
 
 
-def _each(level: str, a: U64, b: U64, one: bool) -> U64:
-    kernel, out = _MULTIPLY[PARTS[level]], np.empty_like(a)
-    each_range(len(a), _STEP, lambda start, stop: kernel(a, b, one, out, start, stop))
-    return out
+def _padded(blocks: U64, count: int) -> U64:
+    room = np.zeros((count, 2), dtype=np.uint64)
+    room[: len(blocks)] = blocks
+    return room

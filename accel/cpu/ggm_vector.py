@@ -66,48 +66,45 @@ def _kernel(parts: int) -> Any:
 
     @compiled(variant=parts)
     def grow(  # type: ignore[no-untyped-def]
-        roots, points, known, widths, keys, zero_children, scratch, out, sums, start, stop
+        roots, points, known, widths, keys, zero_children, scratch, totals, out, sums, start, stop
     ):
-        """Trees ``start`` to ``stop``: whole ones, or, where ``points`` are given, punctured ones."""
+        """Trees ``start`` to ``stop``: whole ones, or, where there are ``points``, punctured ones.
+
+        ``scratch`` and ``out`` are flat, places in them counted in words: slices of arrays take seconds
+        to compile. Two thirds of the scratch are two levels of nodes in turn, the last is for a step.
+        """
         levels = widths.shape[0] - 1
         leaves = widths[levels]
-        half = scratch.shape[0] // 2 - 8 * nodes
-        totals = np.empty(4 * parts, np.uint64)
-        spare = scratch[2 * half :]
+        third = scratch.shape[0] // 3
         punctured = points.shape[0] > 0
         for tree in range(start, stop):
-            here, there = scratch[:half], scratch[half : 2 * half]
-            here[: 2 * nodes] = 0
+            here, there = 0, third
+            for i in range(2 * nodes):
+                scratch[i] = 0
             if not punctured:
-                here[0], here[1] = roots[tree, 0], roots[tree, 1]
+                scratch[0], scratch[1] = roots[tree, 0], roots[tree, 1]
             at = np.int64(0)
             for level in range(levels):
                 count, following = widths[level], widths[level + 1]
                 last = level == levels - 1
-                target = out[tree].reshape(2 * leaves) if last else there
                 steps = (count + nodes - 1) // nodes
-                totals[:] = 0
+                for i in range(4 * parts):
+                    totals[i] = 0
                 for s in range(steps):
+                    first = 4 * nodes * s
                     inside = not last or 2 * nodes * (s + 1) <= leaves
-                    room = target[4 * nodes * s :] if inside else spare
+                    to = scratch.ctypes.data + 8 * (there + first if inside else 2 * third)
+                    if last and inside:
+                        to = out.ctypes.data + 8 * (2 * leaves * tree + first)
+                    source = scratch.ctypes.data + 8 * here + 16 * nodes * s
                     if parts == 4:
-                        _step_4(
-                            here.ctypes.data + 16 * nodes * s,
-                            room.ctypes.data,
-                            keys.ctypes.data,
-                            totals.ctypes.data,
-                        )
+                        _step_4(source, to, keys.ctypes.data, totals.ctypes.data)
                     else:
-                        _step_1(
-                            here.ctypes.data + 16 * nodes * s,
-                            room.ctypes.data,
-                            keys.ctypes.data,
-                            totals.ctypes.data,
-                        )
+                        _step_1(source, to, keys.ctypes.data, totals.ctypes.data)
                     if not inside:
-                        rest = target[4 * nodes * s :]
-                        rest[:] = spare[: rest.shape[0]]
-                zeros = steps * nodes - count + (1 if punctured else 0)
+                        for i in range(2 * leaves - first):
+                            out[2 * leaves * tree + first + i] = scratch[2 * third + i]
+                zeros = steps * nodes - count + np.int64(punctured)
                 for side in range(2):
                     for word in range(2):
                         total = zero_children[2 * side + word] if zeros & 1 else np.uint64(0)
@@ -119,18 +116,24 @@ def _kernel(parts: int) -> Any:
                     at = 2 * at + bit
                     sibling = at ^ 1
                     for word in range(2):
-                        target[2 * at + word] = 0
-                        if sibling < following:
-                            value = totals[2 * (1 - bit) + word] ^ known[tree, level, word]
-                            target[2 * sibling + word] = value
+                        value = totals[2 * (1 - bit) + word] ^ known[tree, level, word]
+                        if last:
+                            out[2 * (leaves * tree + at) + word] = 0
+                            if sibling < following:
+                                out[2 * (leaves * tree + sibling) + word] = value
+                        else:
+                            # Beyond the level a sibling is overwritten by the zeros below.
+                            scratch[there + 2 * at + word] = 0
+                            scratch[there + 2 * sibling + word] = value
                 else:
                     for i in range(4):
                         sums[tree, level, i >> 1, i & 1] = totals[i]
                 if not last:
-                    target[2 * following : 2 * following + 2 * nodes] = 0
+                    for i in range(2 * nodes):
+                        scratch[there + 2 * following + i] = 0
                     here, there = there, here
             if levels == 0:
-                out[tree, 0, 0], out[tree, 0, 1] = here[0], here[1]
+                out[2 * tree], out[2 * tree + 1] = scratch[0], scratch[1]
 
     return grow
 
@@ -156,13 +159,12 @@ def _grow(level: str, trees: int, leaves: int, roots: U64, points: I64, known: U
     kernel, keys = _GROW[parts], _keys(parts)
     out = np.empty((trees, leaves, 2), dtype=np.uint64)
     widths = np.array([width(leaves, i) for i in range(depth(leaves) + 1)], dtype=np.int64)
-    # Two levels of nodes, the last but one the largest, each with room for a whole step beyond; and a step.
-    nodes = _VECTORS * parts
-    words = 2 * (-(-leaves // 2) + 4 * nodes)
+    # A level at most half the leaves wide, with room for the rest of a step and a step of zeros.
+    third = 2 * (-(-leaves // 2) + 4 * _VECTORS * parts)
 
     def work(start: int, stop: int) -> None:
-        scratch = aligned(2 * words + 16 * nodes)
-        kernel(roots, points, known, widths, keys, _ZERO_CHILDREN, scratch, out, sums, start, stop)
+        scratch, totals, flat = aligned(3 * third), aligned(4 * parts), out.reshape(-1)
+        kernel(roots, points, known, widths, keys, _ZERO_CHILDREN, scratch, totals, flat, sums, start, stop)
         scratch[:] = 0  # it held seeds
 
     each_range(trees, 1, work)

@@ -60,7 +60,7 @@ def encode_with(hash_: Hash, items: U64, values: U64, seed: bytes, shape: Shape,
             stream = KeyStream(mask_seed, b * blocks)(part.nbytes)
             part[...] = stream.view(np.uint64).reshape(part.shape)
             here = slice(starts[b], starts[b + 1])
-            if not kernels.SOLVE[words](rows[here], wanted[here], part, sparse, dense):
+            if not kernels.solve(rows[here], wanted[here], part, sparse, dense):
                 by_bin.explain(rows[here])
 
     each_range(bins, 1, work)
@@ -81,7 +81,7 @@ def decode_with(hash_: Hash, table: U64, items: U64, seed: bytes, shape: Shape) 
         for b in range(start, stop):
             here = slice(starts[b], starts[b + 1])
             part = table[b * width : (b + 1) * width]
-            kernels.EVALUATE[words](rows[here], part, sparse, dense, found[here])
+            kernels.evaluate(rows[here], part, sparse, dense, found[here])
 
     each_range(bins, 1, work)
     return by_bin.collect(found)

@@ -9,8 +9,6 @@ substitution ends.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from accel.cpu.entries_ir import add_1, add_2
@@ -174,107 +172,105 @@ def solve_dense(  # type: ignore[no-untyped-def]
     return True
 
 
-def _kernels(words: int) -> tuple[Any, Any]:
-    """Kernels for entries of that many words."""
+@compiled
+def add(width, to, sources):  # type: ignore[no-untyped-def]
+    """For entries of 16 or 8 bytes."""
+    if width == 16:
+        add_2(to, sources)
+    else:
+        add_1(to, sources)
+
+
+@compiled
+def fill_sums(dense_rows, sums):  # type: ignore[no-untyped-def]
+    """sums[256 k + i]: the sum of the dense rows 8 k + (places of ones in i)."""
+    width = 8 * sums.shape[1]
+    sums[:] = 0
+    base = sums.ctypes.data
+    for row in range(dense_rows.shape[0]):
+        part, bit = base + 256 * width * (row // 8), 1 << row % 8
+        for i in range(bit):
+            at = part + width * i
+            add(width, at + width * bit, (at, dense_rows.ctypes.data + width * row))
+
+
+@compiled
+def add_dense(width, to, start, d, sums, parts):  # type: ignore[no-untyped-def]
+    """Store the entry at ``start`` plus the dense rows that d names, which are in ``parts`` bytes."""
+    step, low = 256 * width, 255
+    add(
+        width,
+        to,
+        (
+            start,
+            sums + width * (d & low),
+            sums + step + width * (d >> 8 & low),
+            sums + 2 * step + width * (d >> 16 & low),
+            sums + 3 * step + width * (d >> 24 & low),
+            sums + 4 * step + width * (d >> 32 & low),
+        ),
+    )
+    for k in range(5, parts):
+        add(width, to, (to, sums + k * step + width * (d >> 8 * k & low)))
+
+
+@compiled
+def solve(rows, values, table, sparse, dense):  # type: ignore[no-untyped-def]
+    """Overwrite ``table``, which holds randomness, by a solution; False if there is none."""
+    size, words = rows.shape[0], table.shape[1]
     width = 8 * words
-
-    @compiled(variant=words)
-    def add(to, sources):  # type: ignore[no-untyped-def]
-        if words == 2:
-            add_2(to, sources)
-        else:
-            add_1(to, sources)
-
-    @compiled(variant=words)
-    def fill_sums(dense_rows, sums):  # type: ignore[no-untyped-def]
-        """sums[256 k + i]: the sum of the dense rows 8 k + (places of ones in i)."""
-        sums[:] = 0
-        base = sums.ctypes.data
-        for row in range(dense_rows.shape[0]):
-            part, bit = base + 256 * width * (row // 8), 1 << row % 8
-            for i in range(bit):
-                at = part + width * i
-                add(at + width * bit, (at, dense_rows.ctypes.data + width * row))
-
-    @compiled(variant=words)
-    def add_dense(to, start, d, sums, parts):  # type: ignore[no-untyped-def]
-        """Store the entry at ``start`` plus the dense rows that d names, which are in ``parts`` bytes."""
-        step, low = 256 * width, 255
+    parts = max(5, (dense + 7) // 8)
+    cells = np.empty((size, 3), np.uint16)
+    for row in range(size):
+        where = rows[row, 0]
+        cells[row, 0] = where & _SHORT
+        cells[row, 1] = where >> np.uint64(16) & _SHORT
+        cells[row, 2] = where >> _HALF & _SHORT
+    pivot_rows, pivot_columns = np.empty(size, np.uint16), np.empty(size, np.uint16)
+    put_by = np.empty(dense, np.uint16)
+    state, queue = np.empty(sparse, np.uint32), np.empty(sparse + 1, np.uint16)
+    peeled, aside = peel(cells, state, queue, pivot_rows, pivot_columns, put_by)
+    if aside < 0:
+        return False
+    if aside > 0 and not solve_dense(
+        rows, values, table, sparse, cells, pivot_rows[:peeled], pivot_columns, put_by[:aside]
+    ):
+        return False
+    sums = np.empty((256 * parts, words), np.uint64)
+    fill_sums(table[sparse:], sums)
+    wanted = np.empty((size, words), np.uint64)  # of the sparse columns
+    for row in range(size):
+        d = np.int64(rows[row, 1])
+        start = values.ctypes.data + width * row
+        add_dense(width, wanted.ctypes.data + width * row, start, d, sums.ctypes.data, parts)
+    base = table.ctypes.data
+    for i in range(peeled - 1, -1, -1):
+        pivot = np.int64(pivot_rows[i])
+        # Column c is one of the three. What it holds cancels.
+        c = base + width * np.int64(pivot_columns[i])
         add(
-            to,
+            width,
+            c,
             (
-                start,
-                sums + width * (d & low),
-                sums + step + width * (d >> 8 & low),
-                sums + 2 * step + width * (d >> 16 & low),
-                sums + 3 * step + width * (d >> 24 & low),
-                sums + 4 * step + width * (d >> 32 & low),
+                wanted.ctypes.data + width * pivot,
+                base + width * np.int64(cells[pivot, 0]),
+                base + width * np.int64(cells[pivot, 1]),
+                base + width * np.int64(cells[pivot, 2]),
+                c,
             ),
         )
-        for k in range(5, parts):
-            add(to, (to, sums + k * step + width * (d >> 8 * k & low)))
-
-    @compiled(variant=words)
-    def solve(rows, values, table, sparse, dense):  # type: ignore[no-untyped-def]
-        """Overwrite ``table``, which holds randomness, by a solution; False if there is none."""
-        size = rows.shape[0]
-        parts = max(5, (dense + 7) // 8)
-        cells = np.empty((size, 3), np.uint16)
-        for row in range(size):
-            where = rows[row, 0]
-            cells[row, 0] = where & _SHORT
-            cells[row, 1] = where >> np.uint64(16) & _SHORT
-            cells[row, 2] = where >> _HALF & _SHORT
-        pivot_rows, pivot_columns = np.empty(size, np.uint16), np.empty(size, np.uint16)
-        put_by = np.empty(dense, np.uint16)
-        state, queue = np.empty(sparse, np.uint32), np.empty(sparse + 1, np.uint16)
-        peeled, aside = peel(cells, state, queue, pivot_rows, pivot_columns, put_by)
-        if aside < 0:
-            return False
-        if aside > 0 and not solve_dense(
-            rows, values, table, sparse, cells, pivot_rows[:peeled], pivot_columns, put_by[:aside]
-        ):
-            return False
-        sums = np.empty((256 * parts, words), np.uint64)
-        fill_sums(table[sparse:], sums)
-        wanted = np.empty((size, words), np.uint64)  # of the sparse columns
-        for row in range(size):
-            d = np.int64(rows[row, 1])
-            start = values.ctypes.data + width * row
-            add_dense(wanted.ctypes.data + width * row, start, d, sums.ctypes.data, parts)
-        base = table.ctypes.data
-        for i in range(peeled - 1, -1, -1):
-            pivot = np.int64(pivot_rows[i])
-            # Column c is one of the three. What it holds cancels.
-            c = base + width * np.int64(pivot_columns[i])
-            add(
-                c,
-                (
-                    wanted.ctypes.data + width * pivot,
-                    base + width * np.int64(cells[pivot, 0]),
-                    base + width * np.int64(cells[pivot, 1]),
-                    base + width * np.int64(cells[pivot, 2]),
-                    c,
-                ),
-            )
-        return True
-
-    @compiled(variant=words)
-    def evaluate(rows, table, sparse, dense, out):  # type: ignore[no-untyped-def]
-        parts = max(5, (dense + 7) // 8)
-        sums = np.empty((256 * parts, words), np.uint64)
-        fill_sums(table[sparse:], sums)
-        base = table.ctypes.data
-        for i in range(rows.shape[0]):
-            where = np.int64(rows[i, 0])
-            a, b, c = where & 0xFFFF, where >> 16 & 0xFFFF, where >> 32 & 0xFFFF
-            to = out.ctypes.data + width * i
-            add(to, (base + width * a, base + width * b, base + width * c))
-            add_dense(to, to, np.int64(rows[i, 1]), sums.ctypes.data, parts)
-
-    return solve, evaluate
+    return True
 
 
-SOLVE, EVALUATE = (
-    dict(zip((1, 2), pair, strict=True)) for pair in zip(_kernels(1), _kernels(2), strict=True)
-)
+@compiled
+def evaluate(rows, table, sparse, dense, out):  # type: ignore[no-untyped-def]
+    width, parts = 8 * table.shape[1], max(5, (dense + 7) // 8)
+    sums = np.empty((256 * parts, table.shape[1]), np.uint64)
+    fill_sums(table[sparse:], sums)
+    base = table.ctypes.data
+    for i in range(rows.shape[0]):
+        where = np.int64(rows[i, 0])
+        a, b, c = where & 0xFFFF, where >> 16 & 0xFFFF, where >> 32 & 0xFFFF
+        to = out.ctypes.data + width * i
+        add(width, to, (base + width * a, base + width * b, base + width * c))
+        add_dense(width, to, to, np.int64(rows[i, 1]), sums.ctypes.data, parts)
