@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import os
 import socket
 import threading
 from collections.abc import Iterator
 
 import msgspec
+import pyarrow as pa
 import pytest
 
 from compute.data.results import ResultStore
 from compute.errors import PeerLost
+from compute.keys.signer import NodeSigner
 from compute.node.store import Store
 from compute.protocols.checkpoints import Journal, inputs_of
-from compute.protocols.protocol import Checkpoint, Send, Steps, receive
+from compute.protocols.protocol import Checkpoint, Send, Session, Steps, job_kind, receive
 from compute.protocols.runner import run_resumable
 from compute.protocols.workspace import MemoryWorkspace
+from compute.sdk.consumer_role import run_consumer_role
+from compute.sdk.identity import Identity
 from compute.wire.binding import session_binding
 from compute.wire.canonical import from_hex
 from compute.wire.messages import JobStatus
@@ -388,3 +394,41 @@ async def test_a_consumer_that_was_sent_buckets_before_a_restart_is_charged_afte
     assert (await asyncio.to_thread(left.portal.cancel, order.job)).state == "cancelled"
     # Agreeing where to begin gives nothing away; a bucket does, whichever process sent it.
     assert left.receipt_of(order.job).units == charged
+
+
+async def test_a_consumers_own_role_outlives_a_cut_as_well(consumer: Consumer, pair: Pair) -> None:
+    left = pair[0]
+    proxy = Proxy(left.port)
+    try:
+        order, _ = consumer_plays_right(consumer, left)
+        await asyncio.to_thread(left.portal.submit, order.submission)
+        spec, address = order.submission.spec, left.portal.identity().address
+        kind = job_kind(spec.kind)
+        binding = session_binding(from_hex(order.job), from_hex(order.submission.request.spec_hash))
+        session = Session("right", spec, kind.parse(spec), binding, 2, os.urandom)
+        identity = Identity(consumer.id, NodeSigner(consumer.party.key), consumer.party.box_private)
+        table = pa.table({"patient_id": ["p1"]})
+        playing = asyncio.create_task(
+            run_consumer_role(
+                dataclasses.replace(kind, start=lambda ours, _: kind.start(ours, table)),
+                session,
+                order.job,
+                {"left": (left.party, proxy.url)},
+                identity,
+                lambda party: {address},
+                deadline=order.submission.request.deadline,
+                on_progress=lambda progress: None,
+                cancel=asyncio.Event(),
+            )
+        )
+        await asyncio.to_thread(
+            wait_for, lambda: status_of(left, order).done >= 3 or playing.done(), 60, left.log
+        )
+        proxy.cut()
+        result = await asyncio.wait_for(playing, 60)
+        status = await asyncio.to_thread(left.wait_final, order.job)
+        assert (status.state, status.attempts) == ("completed", 2)
+        assert "0x" + result.transcript.hex() == left.receipt_of(order.job).transcript
+        assert result.output.units == BUCKETS
+    finally:
+        proxy.close()

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accel.errors import DeviceOutOfMemory
 from compute.errors import (
     BadMessage,
     CohortTooSmall,
     DataError,
+    DiskFull,
     JobCancelled,
     OutOfMemory,
     PeerLost,
@@ -443,7 +445,7 @@ async def test_a_damaged_checkpoint_is_a_data_error() -> None:
     journals = {role: journal_of(role, spaces[role]) for role in PAIR}
     results = await attempt(PAIR, starts, journals, {})
     assert type(results["ping"]) is DataError
-    assert isinstance(results["pong"], PeerLost)
+    assert isinstance(results["pong"], ProtocolAbort)
 
 
 async def test_without_a_journal_checkpoints_change_no_byte() -> None:
@@ -459,15 +461,12 @@ async def test_without_a_journal_checkpoints_change_no_byte() -> None:
     assert (marked.bytes_in, marked.bytes_out) == (plain.bytes_in, plain.bytes_out)
 
 
-async def test_no_memory_is_a_typed_error_on_both_sides() -> None:
-    def hungry() -> Steps:
-        yield from receive("ping", Ball)
-        raise MemoryError
-
-    one, other = await play(ping(3), hungry())
-    assert type(other) is OutOfMemory
-    assert isinstance(one, PeerLost)
-    assert one.detail["peer_code"] == OutOfMemory.code
+@pytest.mark.parametrize("error", [MemoryError(), DeviceOutOfMemory("the GPU is full"), DiskFull("no room")])
+async def test_no_room_is_a_typed_end_on_both_sides(error: Exception) -> None:
+    one, other = await play(ping(3), failing(error))
+    assert type(other) is (DiskFull if isinstance(error, DiskFull) else OutOfMemory)
+    assert type(one) is ProtocolAbort
+    assert one.detail["peer_code"] == other.code
 
 
 async def test_calls_are_done_where_the_caller_says() -> None:
