@@ -1,5 +1,4 @@
-"""What a receipt charges and counts is what was processed and what crossed; a budget is kept before a byte goes
-out."""
+"""What a receipt charges and counts is what was processed and what crossed, and a budget is kept first."""
 
 from __future__ import annotations
 
