@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     report = Report()
     started = time.monotonic()
     console.print(
-        "[bold]Liutong[/bold]: hospitals, a laboratory, an airport and a research institute circulate real data\n"
+        "[bold]Liutong[/bold]: hospitals, a laboratory, an airport and an institute circulate real data\n"
         f"[dim]chain, portal, three workers and four party nodes start in {home}[/dim]"
     )
     try:

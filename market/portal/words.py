@@ -141,6 +141,9 @@ PHASES: dict[str, Word] = {
     "psi.prepare": _("Prepares its set, once per dataset version"),
     "psi.tags": _("Hands over its prepared set, encrypted"),
     "psi.keys": _("Brings its keys into one form"),
+    "psi.labels": _("Gives out columns for matches, encrypted"),
+    "psi.result": _("Tells the other side its part of the result"),
+    "psi.hint": _("Programs its shares for the leader"),
     "psi.bucket": _("Works through its buckets"),
     "psi.table": _("Hands over its encoded set"),
     "psi.correlate": _("Makes correlated randomness"),
@@ -429,6 +432,11 @@ METRICS: dict[str, Word] = {
     "peer_elements": _("distinct keys of the peer"),
     "queries": _("queries"),
     "records": _("records"),
+    "parties": _("parties"),
+    "buckets": _("buckets"),
+    "attempts": _("attempts"),
+    "protocol": _("protocol"),
+    "rows_unfit": _("rows whose key does not fit its form"),
     "hint_bytes": _("bytes of hints downloaded"),
     "hint_cached": _("hints were there already"),
     "database_cached": _("the database was prepared already"),
@@ -445,6 +453,17 @@ METRICS: dict[str, Word] = {
 
 def metric(code: str) -> str:
     return str(METRICS.get(code, code))
+
+
+# The metric "protocol" is a number, since metrics are numbers: a test compares it with the nodes' code.
+PROTOCOLS: dict[int, str] = {1: "ECDH", 2: "RR22", 3: "unbalanced"}
+
+
+def metric_value(code: str, value: object) -> str:
+    """A metric's value as people read it."""
+    if code == "protocol" and isinstance(value, int):
+        return PROTOCOLS.get(value, str(value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 # What a kind of job is charged by.

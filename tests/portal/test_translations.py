@@ -141,6 +141,20 @@ def test_a_grant_reads_as_one_sentence_in_both_languages(world: World) -> None:
 def test_every_phase_that_protocols_report_has_words() -> None:
     told: set[str] = set()
     for module in (MARKET.parent / "compute" / "protocols").rglob("*.py"):
-        told |= set(re.findall(r'Progress\(\s*"([^"]+)"', module.read_text()))
-    assert told
+        source = module.read_text()
+        told |= set(re.findall(r'Progress\(\s*"([^"]+)"', source))
+        # Arrays that cross in blocks report their phase themselves.
+        for call in re.findall(r"(?:send|receive)_(?:array|points|words)\((.*)", source):
+            told |= set(re.findall(r'"([a-z]+\.[a-z_]+)"', call))
+    assert {"psi.bucket", "pir.hint", "fl.round"} <= told
     assert told <= set(words.PHASES)
+
+
+def test_protocols_of_receipts_have_the_numbers_that_nodes_use() -> None:
+    from compute.protocols.psi.choice import CODES
+
+    assert {code: name.lower() for code, name in words.PROTOCOLS.items()} == {
+        code: name for name, code in CODES.items()
+    }
+    assert words.metric_value("protocol", 2) == "RR22"
+    assert words.metric_value("elements", 12345) == "12,345"

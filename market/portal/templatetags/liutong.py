@@ -297,6 +297,12 @@ def metric_word(code: str) -> str:
 
 
 @register.filter
+def metric_value(value: object, code: str) -> str:
+    """A metric's value: ``{{ value|metric_value:name }}``."""
+    return words.metric_value(code, value)
+
+
+@register.filter
 def side(value: object) -> str:
     """One side's value of a difference: a digest short, nothing as a dash."""
     if value is None or value == "":
