@@ -54,6 +54,7 @@ def spoiled_answers() -> Change:
 
 # The server sends: 0 Setup, 1 … hints, then evaluated points, then the answers.
 HOSTILE_SERVER = {
+    "another database": setup(lineage=bytes(32)),
     "more records than it holds": setup(records=12),
     "a segment of more records": segment(records=12),
     "a segment of a thousand million records": segment(records=1 << 30),
@@ -153,22 +154,22 @@ def test_a_server_that_spoils_a_keyword_is_a_server_that_has_none() -> None:
 
 def announced(**changes: Any) -> Setup:
     shape = SegmentShape(1 << 20, 112, 16, False, 16, 1, b"", b"", bytes(32), bytes(32))
-    return Setup(bytes(32), 1, (msgspec.structs.replace(shape, **changes),))
+    return Setup(bytes(32), bytes(32), 1, (msgspec.structs.replace(shape, **changes),))
 
 
 def test_absurd_sizes_are_refused_before_anything_is_allocated() -> None:
     params = by_row(11, [3]).params
-    check_setup(announced(), params, 1 << 30)
+    check_setup(announced(), params, bytes(32), 1 << 30)
     for changes in (
         {"records": (1 << 30), "stack": 1},  # a query of 4 GiB
         {"stack": 1 << 14},  # a hint of 8 GiB
         {"split": 1 << 10, "stack": 1},
     ):
         with pytest.raises(ProtocolAbort, match="layout"):
-            check_setup(announced(**changes), params, 1 << 40)
+            check_setup(announced(**changes), params, bytes(32), 1 << 40)
     # What the parameters allow but this client's memory does not.
     with pytest.raises(BadInput, match="bytes of memory"):
-        check_setup(announced(), params, 1 << 20)
+        check_setup(announced(), params, bytes(32), 1 << 20)
 
 
 def test_a_job_that_does_not_fit_the_memory_says_so() -> None:

@@ -44,7 +44,7 @@ def client(session: Session) -> Steps:
     wanted = _wanted(session)
     family = lineage(session)
     setup = yield from receive("server", Setup)
-    check_setup(setup, params, session.memory_bytes)
+    check_setup(setup, params, family, session.memory_bytes)
     downloaded, fetched = yield from hints(session.cache, setup)
 
     dst = domain_separation(b"PIR", family)

@@ -73,7 +73,7 @@ def _setup(layouts: Sequence[Layout]) -> Setup:
         )
         for layout in layouts
     )
-    return Setup(bytes(32), layouts[0].records, shapes)
+    return Setup(bytes(32), bytes(32), layouts[0].records, shapes)
 
 
 def _batches(vectors: int) -> list[int]:

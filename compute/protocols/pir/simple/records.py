@@ -166,15 +166,17 @@ def _texts(values: pa.ChunkedArray, name: str) -> pa.Array:
     if not pa.types.is_floating(whole.type) and not pa.types.is_nested(whole.type):
         coded = whole.dictionary_encode(null_encoding="encode")
         whole, index = coded.dictionary, coded.indices
-    encoder = msgspec.json.Encoder()
-    texts = []
-    for (value,) in payload.plain_rows(pa.table({"value": whole})):
-        try:
-            texts.append(encoder.encode(value))
-        except (TypeError, ValueError, UnicodeEncodeError, msgspec.MsgspecError) as error:
-            raise BadInput(
-                f"column {name!r} holds {values.type}, which a record cannot carry", column=name
-            ) from error
+    values_as_json = (
+        [value for (value,) in payload.plain_rows(pa.table({"value": whole}))]
+        if pa.types.is_temporal(whole.type)
+        else whole.to_pylist()
+    )
+    try:
+        texts = list(map(msgspec.json.Encoder().encode, values_as_json))
+    except (TypeError, ValueError, UnicodeEncodeError, msgspec.MsgspecError) as error:
+        raise BadInput(
+            f"column {name!r} holds {values.type}, which a record cannot carry", column=name
+        ) from error
     found = pa.array(texts, pa.large_binary())
     return found if index is None else found.take(index)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 from accel import curve25519
@@ -10,7 +12,7 @@ from compute.protocols.pir.simple import linear
 from compute.protocols.pir.simple.batches import receive_words, send_words
 from compute.protocols.pir.simple.database import Version, database
 from compute.protocols.pir.simple.plan import HINT_ROW_BYTES
-from compute.protocols.pir.simple.segments import Half, Segment
+from compute.protocols.pir.simple.segments import Segment
 from compute.protocols.pir.simple.shape import AnyParams, Need, Setup
 from compute.protocols.protocol import Output, Part, Progress, Send, Session, Steps, receive
 from compute.protocols.stream import receive_points, send_array
@@ -22,8 +24,8 @@ def server(session: Session, table: pa.Table) -> Steps:
     version = Version(session)
     held, cached = yield from database(session, version, table)
     shapes = tuple(segment.shape for segment in held.segments)
-    yield Send("client", Setup(held.version, held.records, shapes))
-    sent = yield from _hints([half for segment in held.segments for half in (segment.data, segment.keys)])
+    yield Send("client", Setup(version.lineage, held.version, held.records, shapes))
+    sent = yield from _hints(held.segments)
     blinded = yield from receive_points("client", [params.queries], "pir.keys")
     evaluated = curve25519.scalar_mult_many(blinded, version.scalar)
     yield from send_array("client", params.queries, 32, lambda a, b: evaluated[32 * a : 32 * b], "pir.keys")
@@ -40,19 +42,23 @@ def server(session: Session, table: pa.Table) -> Steps:
     return Output(units=params.queries, metrics=metrics)
 
 
-def _hints(halves: list[Half]) -> Part[int]:
+def _hints(segments: Sequence[Segment]) -> Part[int]:
     """Send the hints that the client asks for; how many bytes that were."""
-    due = {half.digest: half for half in halves if len(half.hint)}
+    due = {}
+    for segment in segments:
+        if segment.shape.data_digest:
+            due[segment.shape.data_digest] = segment.data.hint
+        due[segment.shape.key_digest] = segment.keys.hint
     need = yield from receive("client", Need)
     wanted = [digest for digest in due if digest in need.hints]
     if list(need.hints) != wanted:
         raise ProtocolAbort("client asked for hints that are not due")
     for digest in wanted:
-        hint = due[digest].hint
+        hint = due[digest]
         data = hint.data.cast("B")
         produce = lambda a, b, data=data: bytes(data[HINT_ROW_BYTES * a : HINT_ROW_BYTES * b])  # noqa: E731
         yield from send_array("client", len(hint), HINT_ROW_BYTES, produce, "pir.hint")
-    return sum(due[digest].hint.nbytes for digest in wanted)
+    return sum(due[digest].nbytes for digest in wanted)
 
 
 def _answers(segment: Segment, lookups: int) -> Part[None]:

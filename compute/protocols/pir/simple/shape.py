@@ -86,8 +86,12 @@ class SegmentShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Setup(Message, frozen=True, tag="pir.setup"):
-    """The public shape of the database: its first segment, and what changed since that was made."""
+    """The public shape of the database: its first segment, and what changed since that was made.
 
+    ``lineage`` is what the server takes the database to be: sides that disagree would find nothing.
+    """
+
+    lineage: Digest
     version: Digest
     records: Annotated[int, Meta(ge=1, le=MAX_RECORDS)]
     segments: Annotated[tuple[SegmentShape, ...], Meta(min_length=1, max_length=2)]

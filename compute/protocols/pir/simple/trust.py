@@ -14,8 +14,12 @@ from compute.protocols.pir.simple.shape import (
 )
 
 
-def check_setup(setup: Setup, params: AnyParams, memory_bytes: int) -> None:
+def check_setup(setup: Setup, params: AnyParams, family: bytes, memory_bytes: int) -> None:
     """Raise ProtocolAbort for shapes that no honest server has, BadInput for what does not fit our memory."""
+    if setup.lineage != family:
+        raise ProtocolAbort(
+            "server describes another database than was signed: are both sides of one release?"
+        )
     for number, shape in enumerate(setup.segments):
         _check_segment(shape, params, first=number == 0)
     if isinstance(params, MemberParams) and len(setup.segments) > 1:
