@@ -92,6 +92,41 @@ FL = {
     },
 }
 
+CARDINALITY = {
+    "kind": "psi.cardinality",
+    "seed": "vector",
+    "floor": 1,
+    "params": {
+        "keys": {"left": ["id"], "right": ["pid"]},
+        "measures": ["intersection", "union"],
+        "output_to": ["left", "right"],
+        "curve": "sm2",
+    },
+    "tables": {"left": {"id": ["a", "b", "b", None]}, "right": {"pid": ["b", "c", "d"]}},
+}
+SUM = {
+    "kind": "psi.sum",
+    "seed": "vector",
+    "floor": 1,
+    "params": {
+        "keys": {"values": ["id"], "members": ["pid"]},
+        "values": ["v", "w"],
+        "scheme": "ou",
+        "key_bits": 2048,
+    },
+    "tables": {
+        "values": {"id": ["a", "b", "b", "c"], "v": [0.5, -2.25, 4.0, 100.0], "w": [1, 2, 3, 4]},
+        "members": {"pid": ["b", "a", "z"]},
+    },
+}
+MANY = {
+    "kind": "psi.many",
+    "seed": "vector",
+    "floor": 1,
+    "params": {"keys": {"p1": ["a"], "p2": ["b"], "p3": ["c"]}, "output_to": ["p2", "p1"]},
+    "tables": {"p1": {"a": ["x", "y", "z"]}, "p2": {"b": ["z", "y"]}, "p3": {"c": ["y", "w", "z", "x"]}},
+}
+
 
 def job_of(case: dict[str, Any]) -> Job:
     tables = {role: pa.table(columns) for role, columns in case["tables"].items()}
@@ -128,6 +163,9 @@ def masks() -> dict[str, Any]:
 def files() -> dict[Path, Any]:
     return {
         ROOT / "psi/ecdh/vectors/basic.json": recorded(PSI, messages="whole"),
+        ROOT / "psi/cardinality/vectors/basic.json": recorded(CARDINALITY, messages="digests"),
+        ROOT / "psi/sum/vectors/basic.json": recorded(SUM, messages="sizes"),
+        ROOT / "psi/many/vectors/basic.json": recorded(MANY, messages="digests"),
         ROOT / "pir/simple/vectors/row.json": recorded(ROW, messages="digests"),
         ROOT / "pir/simple/vectors/keyword.json": recorded(KEYWORD, messages="digests"),
         ROOT / "pir/simple/vectors/member.json": recorded(MEMBER, messages="digests"),
