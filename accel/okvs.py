@@ -38,6 +38,7 @@ import numpy.typing as npt
 
 from accel import selftest
 from accel.cpu import okvs as _cpu
+from accel.cpu import okvs_wide as _wide
 from accel.errors import BadParameter
 from accel.randomness import Rng, draw, system_rng
 from accel.reference import okvs as _reference
@@ -54,6 +55,7 @@ MOST_ITEMS = 1 << 30
 
 _MASK_SEED_BYTES = 32
 BIN_ITEMS = 1 << 14  # on average; larger bins need smaller tables and more of the cache
+MOST_BIN_ITEMS = 1 << 20
 _LEAST_ITEMS = 256
 _MOST_DENSE = 64  # a row's dense part is one word
 
@@ -99,11 +101,21 @@ def _sample_table(batch: int) -> tuple[U64, U64, bytes, Shape]:
 # Items are 4 words each; values and tables have 1 or 2.
 ENCODE: Op[[U64, U64, bytes, Shape, bytes], U64] = Op("okvs.encode", sample=_sample)
 ENCODE.backend("reference")(_reference.encode)
-ENCODE.backend("portable", needs="numba cryptography")(_cpu.encode)
 
 DECODE: Op[[U64, U64, bytes, Shape], U64] = Op("okvs.decode", sample=_sample_table)
 DECODE.backend("reference")(_reference.decode)
-DECODE.backend("portable", needs="numba cryptography")(_cpu.decode)
+
+
+def _register(level: str, needs: str, instructions: str, hash_items: _cpu.Hash) -> None:
+    @ENCODE.backend(level, needs=needs, instructions=instructions)
+    def encode(items: U64, values: U64, seed: bytes, shape: Shape, mask_seed: bytes) -> U64:
+        run = _cpu.encode_with if shape[2] <= _wide.NARROW else _wide.encode_with
+        return run(hash_items, items, values, seed, shape, mask_seed)
+
+    @DECODE.backend(level, needs=needs, instructions=instructions)
+    def decode(table: U64, items: U64, seed: bytes, shape: Shape) -> U64:
+        run = _cpu.decode_with if shape[2] <= _wide.NARROW else _wide.decode_with
+        return run(hash_items, table, items, seed, shape)
 
 
 def _register_vectors(level: str, instructions: str) -> None:
@@ -114,15 +126,10 @@ def _register_vectors(level: str, instructions: str) -> None:
 
         aes_vector.hash_items(level, items, seed, start, stop, out)
 
-    @ENCODE.backend(level, needs="numba", instructions=instructions)
-    def encode(items: U64, values: U64, seed: bytes, shape: Shape, mask_seed: bytes) -> U64:
-        return _cpu.encode_with(hash_items, items, values, seed, shape, mask_seed)
-
-    @DECODE.backend(level, needs="numba", instructions=instructions)
-    def decode(table: U64, items: U64, seed: bytes, shape: Shape) -> U64:
-        return _cpu.decode_with(hash_items, table, items, seed, shape)
+    _register(level, "numba", instructions, hash_items)
 
 
+_register("portable", "numba cryptography", "", _cpu.hash_items)
 _register_vectors("avx2", "aes")
 _register_vectors("ifma", "vaes")
 
@@ -130,14 +137,19 @@ _register_vectors("ifma", "vaes")
 def layout(n: int, security_bits: int = SECURITY_BITS, bin_items: int = BIN_ITEMS) -> Layout:
     """The table of n items in bins of ``bin_items`` on average: public, the same on both sides.
 
-    Raises BadParameter outside 0 … 2^30 items, or for bins of less than `BIN_ITEMS`.
+    Raises BadParameter outside 0 … 2^30 items, or for bins of less than `BIN_ITEMS` or more than 2^20.
     """
     if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= MOST_ITEMS:
         raise BadParameter(f"a table holds from 0 to {MOST_ITEMS} items")
     if isinstance(security_bits, bool) or not isinstance(security_bits, int) or security_bits < 20:
         raise BadParameter("the statistical security is at least 20 bits")
-    if isinstance(bin_items, bool) or not isinstance(bin_items, int) or bin_items < BIN_ITEMS:
-        raise BadParameter(f"bins have {BIN_ITEMS} items or more")
+    if (
+        isinstance(bin_items, bool)
+        or not isinstance(bin_items, int)
+        or bin_items < BIN_ITEMS
+        or bin_items > MOST_BIN_ITEMS
+    ):
+        raise BadParameter(f"bins have from {BIN_ITEMS} to {MOST_BIN_ITEMS} items")
     return _layout(n, security_bits, bin_items)
 
 

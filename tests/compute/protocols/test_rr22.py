@@ -137,6 +137,15 @@ def test_outputs_meet_at_sizes_with_noise(mode: str, sender: int, receiver: int)
     check(ours, theirs, of_sender, of_receiver)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_outputs_meet_where_tables_have_several_or_wide_bins(mode: str) -> None:
+    # 66,000 items are five bins of a standard table, and one of a small one, too wide for 16 bits.
+    ours = digests(range(300), range(80_000, 80_100))
+    theirs = digests(range(66_000))
+    (of_sender,), (of_receiver,), _ = run_oprf(MODES[mode], [ours], [theirs])
+    check(ours, theirs, of_sender, of_receiver)
+
+
 @pytest.mark.parametrize("overlap", [0, 300], ids=["disjoint", "equal"])
 @pytest.mark.parametrize("mode", MODES)
 def test_disjoint_and_equal_sets(mode: str, overlap: int) -> None:
