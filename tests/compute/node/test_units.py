@@ -1,4 +1,4 @@
-"""Receipts of real nodes count what crossed and what was processed; a set beyond its budget ends both parts."""
+"""Receipts of real nodes: what they count crossed and was processed; a set beyond its budget ends both."""
 
 from __future__ import annotations
 
