@@ -7,7 +7,7 @@ import importlib
 from compute.protocols.protocol import JobKind, job_kind, job_kinds
 
 MODULES = (
-    "compute.protocols.psi.ecdh.protocol",
+    "compute.protocols.psi.intersect.protocol",
     "compute.protocols.psi.cardinality.protocol",
     "compute.protocols.psi.many.protocol",
     "compute.protocols.psi.sum.protocol",

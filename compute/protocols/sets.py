@@ -11,7 +11,7 @@ from accel import curve25519
 from compute.errors import BadInput, CohortTooSmall, ProtocolAbort
 from compute.protocols.protocol import Message
 
-MAX_ELEMENTS = 1 << 28
+MAX_ELEMENTS = 1 << 30
 
 
 class Size(Message, frozen=True, tag="psi.size"):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 from msgspec import Meta
 
 from accel import curve25519
@@ -91,6 +92,17 @@ def permutation(count: int, rng: Rng) -> list[int]:
     """A uniform order of ``range(count)``: sorted by fresh 128-bit keys, so ties do not occur in practice."""
     keys = np.frombuffer(rng(16 * count), dtype="<u8").reshape(count, 2)
     return [int(index) for index in np.lexsort((keys[:, 0], keys[:, 1]))]
+
+
+def uniform_order(count: int, rng: Rng) -> npt.NDArray[np.int64]:
+    """A uniform order of ``range(count)``, as `permutation`, at array speed."""
+    while True:
+        keys = np.frombuffer(rng(8 * count), np.uint64)
+        order = np.argsort(keys)
+        drawn = keys[order]
+        # Of equal keys, which come up once in 2^25 draws of a million, the order would not be uniform.
+        if (drawn[1:] != drawn[:-1]).all():
+            return order
 
 
 def tags(points: bytes, binding: bytes, width: int) -> list[bytes]:

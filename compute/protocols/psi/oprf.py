@@ -30,7 +30,9 @@ Items = npt.NDArray[np.uint8]
 class Oprf(Protocol):
     """One implementation. ``instance`` (public, unique in the job) and the binding go into every hash."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As results show it."""
 
     def send(
         self,

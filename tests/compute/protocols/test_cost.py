@@ -3,11 +3,14 @@
 import pyarrow as pa
 import pytest
 
+from accel import features
 from compute.protocols.cost import Cost
 from compute.protocols.fl.logistic.cost import cost as fl_cost
 from compute.protocols.local import LocalRun
 from compute.protocols.pir.simple.cost import cost as pir_cost
-from compute.protocols.psi.ecdh.cost import cost as psi_cost
+from compute.protocols.psi.intersect.cost import Machine
+from compute.protocols.psi.intersect.cost import predict as psi_cost
+from compute.protocols.psi.labels import describe
 from compute.protocols.stats.horizontal.cost import cost as horizontal_cost
 from compute.protocols.stats.vertical.cost import cost as vertical_cost
 from tests.compute.protocols.jobs import Job
@@ -23,12 +26,49 @@ def ids(count: int, start: int = 0) -> list[str]:
     return [f"k{i}" for i in range(start, start + count)]
 
 
-@pytest.mark.parametrize(("left", "right"), [(1, 1), (13, 257), (4097, 100)])
-@pytest.mark.parametrize("output_to", [["left"], ["left", "right"]])
-def test_psi(left: int, right: int, output_to: list[str]) -> None:
-    params = {"keys": {"left": ["i"], "right": ["i"]}, "output_to": output_to}
-    tables = {"left": pa.table({"i": ids(left)}), "right": pa.table({"i": ids(right)})}
-    assert_holds(psi_cost(left, right, output_to), Job("psi", params, tables).run())
+PSI = {
+    "auto": {},
+    "to right": {"output_to": ["right"]},
+    "to both": {"output_to": ["left", "right"]},
+    "sm2": {"curve": "sm2"},
+    "rr22": {"protocol": "rr22"},
+    "rr22 to both, checked": {"protocol": "rr22", "output_to": ["left", "right"], "result_check": True},
+    "rr22 low": {"protocol": "rr22", "low_communication": True},
+    "malicious": {"security": "malicious", "output_to": ["right"]},
+    "unbalanced": {"protocol": "unbalanced", "result_check": True},
+    "labels": {"label_columns": {"right": ["n", "t"]}},
+    "labels both ways": {
+        "label_columns": {"right": ["n", "t"], "left": ["t"]},
+        "output_to": ["left", "right"],
+    },
+    "left join": {"join": "left", "label_columns": {"right": ["t"]}, "protocol": "rr22"},
+}
+
+
+@pytest.mark.parametrize(("left", "right"), [(1, 1), (13, 257), (1097, 100)])
+@pytest.mark.parametrize("case", PSI)
+def test_psi(case: str, left: int, right: int) -> None:
+    keys = {"keys": {"left": ["i"], "right": ["i"]}}
+    tables = {
+        role: pa.table({"i": ids(count), "n": list(range(count)), "t": [f"text {i}" for i in range(count)]})
+        for role, count in (("left", left), ("right", right))
+    }
+    for memory_bytes, parallel in ((1 << 30, 1), (64 << 10, 2)):
+        storage = {role: {"memory_bytes": memory_bytes, "parallel": parallel} for role in tables}
+        job = Job("psi", keys | PSI[case], tables, storage=storage)
+        names = {role: getattr(job.params.label_columns, role) for role in tables}
+        predicted = psi_cost(
+            left,
+            right,
+            job.params,
+            machine=Machine(memory_bytes >> 10, parallel, features.level()),
+            labels={role: describe(tables[role], names[role]) for role in tables},
+            matches=min(left, right),
+        )
+        run = job.run()
+        assert_holds(predicted.cost, run)
+        assert run.outputs["left"].metrics["buckets"] == predicted.buckets
+        assert predicted.choice.name in run.outputs[job.params.output_to[0]].sealed.decode()
 
 
 def test_stats_vertical() -> None:

@@ -1,77 +1,125 @@
-"""PSI equals a plaintext join at awkward sizes, hides what it must, and a hostile peer ends in an abort."""
+"""PSI equals a plaintext join at awkward sizes under every protocol, and hides what it must."""
 
 import hashlib
 import itertools
 import random
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accel import curve25519
+from accel import curve25519, sm3
 from compute.errors import BadInput, BadMessage, CohortTooSmall, ProtocolAbort
+from compute.protocols import stream
 from compute.protocols.identifiers import Normalisation, encode_key
+from compute.protocols.local import LocalRun
 from compute.protocols.protocol import Message, Output, Send, Steps, receive
+from compute.protocols.psi.agreement import Hello
+from compute.protocols.psi.choice import SUPPORTED
+from compute.protocols.psi.engine import Proof, ResultCheck
 from compute.protocols.runner import RunResult
-from compute.protocols.sets import Size, domain_separation
-from compute.protocols.stream import Block, split, tag_bytes
+from compute.protocols.stream import Block, tag_bytes
 from compute.wire import codec
 from tests.compute.protocols.hostile import replacing
 from tests.compute.protocols.jobs import Job
 
 KEYS = {"keys": {"left": ["id"], "right": ["pid"]}}
-# Low-order points of curve25519 and its non-canonical encodings, RFC 7748 section 6.1 and the literature.
-LOW_ORDER = [
-    bytes(32),
-    (1).to_bytes(32, "little"),
-    bytes.fromhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800"),
-    bytes.fromhex("5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157"),
-    (2**255 - 20).to_bytes(32, "little"),
-    (2**255 - 19).to_bytes(32, "little"),
-    (2**255 - 18).to_bytes(32, "little"),
-    b"\xff" * 32,
-]
-# u = 2 is on the twist: 2^3 + 486662·2^2 + 2 is no square.
-TWIST = (2).to_bytes(32, "little")
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "auto": {},
+    "ecdh": {"protocol": "ecdh"},
+    "ecdh-sm2": {"curve": "sm2"},
+    "ecdh-secp256k1": {"curve": "secp256k1"},
+    "rr22": {"protocol": "rr22"},
+    "rr22-low-communication": {"protocol": "rr22", "low_communication": True},
+    "rr22-malicious": {"security": "malicious"},
+    "unbalanced": {"protocol": "unbalanced"},
+}
+SETS = {
+    "overlap": (range(123), range(61, 200)),
+    "disjoint": (range(100), range(100, 171)),
+    "equal": (range(77), range(77)),
+    "subset": (range(50), range(11, 24)),
+    "one each, equal": (range(1), range(1)),
+    "one each, not equal": (range(1), range(5, 6)),
+    "left empty": (range(0), range(9)),
+    "right empty": (range(9), range(0)),
+    "both empty": (range(0), range(0)),
+    "one in many": (range(1), range(300)),
+    "many and one": (range(257), range(100, 101)),
+    "odd and prime": (range(1009), range(500, 1777)),
+}
+# Enough memory for 16 items at once, so that a few hundred keys make many buckets and waves.
+TINY = {"memory_bytes": 16 << 10, "parallel": 2}
 
 
-def tables(left: list[Any], right: list[Any]) -> dict[str, pa.Table]:
+def tables(left: Iterable[Any], right: Iterable[Any]) -> dict[str, pa.Table]:
     text = pa.string()
-    return {"left": pa.table({"id": pa.array(left, text)}), "right": pa.table({"pid": pa.array(right, text)})}
-
-
-def psi(left: list[Any], right: list[Any], *, floor: int = 0, seed: int | str = 0, **params: Any) -> Job:
-    return Job("psi", KEYS | params, tables(left, right), floor=floor, seed=seed)
-
-
-@pytest.mark.parametrize(
-    ("left", "right"),
-    [
-        (range(123), range(61, 200)),
-        (range(100), range(100, 171)),  # disjoint
-        (range(77), range(77)),  # equal
-        (range(50), range(11, 24)),  # subset
-        (range(1), range(1)),
-        (range(1), range(5, 6)),
-        (range(0), range(9)),
-        (range(9), range(0)),
-        (range(0), range(0)),
-        (range(4097), range(4090, 4100)),  # more than one block
-    ],
-    ids=str,
-)
-def test_equals_the_plaintext_join(left: range, right: range) -> None:
-    one, other = [f"k{i}" for i in left], [f"k{i}" for i in right]
-    random.Random(1).shuffle(one)
-    job = psi(one, other, output_to=["left", "right"])
-    expected = [[key] for key in sorted(set(one) & set(other), key=lambda k: (len(k), k))]
-    assert job.result() == {
-        "count": len(expected),
-        "left": {"columns": ["id"], "rows": expected},
-        "right": {"columns": ["pid"], "rows": expected},
+    return {
+        "left": pa.table({"id": pa.array(left, text)}),
+        "right": pa.table({"pid": pa.array(right, text)}),
     }
+
+
+def psi(
+    left: Sequence[Any],
+    right: Sequence[Any],
+    *,
+    floor: int = 0,
+    seed: int | str = 0,
+    storage: dict[str, Any] | None = None,
+    **params: Any,
+) -> Job:
+    each = {role: dict(storage) for role in ("left", "right")} if storage else None
+    return Job("psi", KEYS | params, tables(left, right), floor=floor, seed=seed, storage=each)
+
+
+def named(numbers: Iterable[int]) -> list[str]:
+    return [f"k{i}" for i in numbers]
+
+
+def in_order(keys: Iterable[str]) -> list[list[str]]:
+    """As results show keys: in the order of the digests of their encodings."""
+    return [[key] for key in sorted(keys, key=lambda key: sm3.digest(encode_key([key], Normalisation())))]
+
+
+@pytest.mark.parametrize("sets", SETS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_equals_the_plaintext_join(protocol: str, sets: str) -> None:
+    left, right = (named(numbers) for numbers in SETS[sets])
+    random.Random(1).shuffle(left)
+    expected = in_order(set(left) & set(right))
+    for output_to in (["left"], ["right"], ["left", "right"]):
+        if protocol == "unbalanced" and len(output_to) == 2:
+            continue
+        opened = psi(left, right, output_to=output_to, **PROTOCOLS[protocol]).result()
+        assert opened["count"] == len(expected)
+        assert protocol == "auto" or opened["protocol"]["name"].startswith(protocol)
+        for role, column in (("left", "id"), ("right", "pid")):
+            wanted = {"columns": [column], "rows": expected} if role in output_to else None
+            assert opened[role] == wanted
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sets(st.integers(0, 400), max_size=150),
+    st.sets(st.integers(0, 400), max_size=150),
+    st.sampled_from(sorted(PROTOCOLS)),
+    st.sampled_from([["left"], ["right"], ["left", "right"]]),
+    st.sampled_from([None, TINY, {"memory_bytes": 40 << 10, "parallel": 1}]),
+)
+def test_equals_the_plaintext_join_for_any_sizes_protocols_and_memory(
+    left: set[int], right: set[int], protocol: str, output_to: list[str], storage: Any
+) -> None:
+    if protocol == "unbalanced" and len(output_to) == 2:
+        output_to = ["left"]
+    job = psi(named(left), named(right), output_to=output_to, storage=storage, **PROTOCOLS[protocol])
+    opened = job.result()
+    for role in output_to:
+        assert opened[role]["rows"] == in_order(named(left & right))
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -121,6 +169,23 @@ def test_duplicates_unicode_several_columns_and_output_columns() -> None:
     assert run.outputs["left"].metrics["rows_without_key"] == 1
 
 
+def test_forms_are_part_of_the_job_and_what_does_not_fit_is_counted() -> None:
+    job = psi(
+        ["13800138000", "12", "+86 139 0013 9000", None],
+        ["+8613800138000", "0086-13900139000", "13700137000"],
+        normalise={"forms": ["phone"]},
+        output_to=["left", "right"],
+    )
+    run = job.run()
+    opened = job.open(run)
+    assert sorted(row[0] for row in opened["left"]["rows"]) == ["+86 139 0013 9000", "13800138000"]
+    # Rows of both sides come in the same order: that of the key, however it was written.
+    both = zip(opened["left"]["rows"], opened["right"]["rows"], strict=True)
+    assert {one[0][-2:] == other[0][-2:] for one, other in both} == {True}
+    metrics = run.outputs["left"].metrics
+    assert (metrics["elements"], metrics["rows_unfit"], metrics["rows_without_key"]) == (2, 1, 1)
+
+
 def test_units_are_the_distinct_keys_compared() -> None:
     outputs = psi(["a", "b", "b"], ["b", "c", "d", "d"]).run().outputs
     assert (outputs["left"].units, outputs["right"].units) == (2, 3)
@@ -133,103 +198,127 @@ def test_count_alone_if_rows_are_not_to_be_delivered() -> None:
     run = job.run()
     assert b"secret" not in run.outputs["left"].sealed
     assert run.outputs["left"].rows.to_pylist() == [{"id": "secret"}]
-    assert job.open(run) == {"count": 1, "left": None, "right": None}
+    opened = job.open(run)
+    assert (opened["count"], opened["left"], opened["right"]) == (1, None, None)
 
 
-def test_output_to_right_alone_tells_left_nothing() -> None:
-    run = psi(["a", "b"], ["b"], output_to=["right"]).run()
-    assert run.outputs["left"].sealed is None
-    # Nothing that depends on the intersection goes to left: size, points, and no tags of its own elements.
-    assert [type(m).__name__ for m in messages(run, "right")] == ["Size", "Block"]
+@pytest.mark.parametrize("protocol", ["ecdh", "rr22", "rr22-malicious", "unbalanced"])
+def test_sizes_on_the_wire_do_not_depend_on_the_intersection(protocol: str) -> None:
+    """With output to one role: a run over equal sets and one over disjoint sets look alike."""
+
+    def shapes(left: range, right: range, storage: Any) -> list[tuple[str, int]]:
+        job = psi(named(left), named(right), storage=storage, **PROTOCOLS[protocol])
+        return [(message.sender, len(message.data)) for message in job.run().wire]
+
+    for storage in (None, TINY):
+        assert shapes(range(150), range(150), storage) == shapes(range(150), range(200, 350), storage)
 
 
-def messages(run: Any, sender: str) -> list[Message]:
-    found: list[Message] = []
+# -- what crosses
+
+
+def messages(run: LocalRun, sender: str, kind: type[Message]) -> list[Any]:
+    found = []
     for message in run.wire:
         if message.sender == sender:
-            for kind in (Size, Block):
-                try:
-                    found.append(codec.decode(kind, message.data))
-                except BadMessage:
-                    continue
+            try:
+                found.append(codec.decode(kind, message.data))
+            except BadMessage:
+                continue
     return found
 
 
-def test_no_identifier_and_no_unsalted_hash_crosses() -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_no_identifier_and_no_deterministic_hash_crosses(protocol: str) -> None:
     ids = [f"patient-{i:05}" for i in range(40)]
-    run = psi(ids[:30], ids[10:], output_to=["left", "right"]).run()
+    label = [f"diagnosis-{i:05}" for i in range(30)]
+    params: dict[str, Any] = dict(PROTOCOLS[protocol])
+    if protocol != "unbalanced":
+        params |= {"output_to": ["left", "right"], "label_columns": {"right": ["note"], "left": ["note"]}}
+    sides = {
+        "left": pa.table({"id": ids[:30], "note": label}),
+        "right": pa.table({"pid": ids[10:], "note": label}),
+    }
+    job = Job("psi", KEYS | params, sides)
+    run = job.run()
+    assert job.open(run)["count"] == 20
     crossed = b"".join(message.data for message in run.wire)
-    job = psi(ids[:30], ids[10:])
-    for text in ids:
-        assert text.encode() not in crossed
-        for name in ("md5", "sha1", "sha256", "sha512", "sm3"):
-            try:
-                digest = hashlib.new(name, text.encode()).digest()
-            except ValueError:
-                continue
-            assert digest[:8] not in crossed
-        # Nor the hash to the curve that anybody can compute: only its blinded multiple.
-        point = curve25519.hash_to_curve([text.encode()], b"LIUTONG-V1-PSI")
+    for text in ids + label:
+        encoded = encode_key([text], Normalisation())
+        for form in (text.encode(), encoded):
+            assert form not in crossed
+            hashes = [hashlib.new(name, form).digest() for name in ("md5", "sha1", "sha256", "sha512")]
+            for digest in [*hashes, sm3.digest(form)]:
+                assert digest[:6] not in crossed
+                assert sm3.digest(digest)[:6] not in crossed
+        # Nor a hash to the curve that anybody can compute: only its masked multiple.
+        point = curve25519.hash_to_curve([encoded], b"LIUTONG-V1-PSI")
         assert point not in crossed
-    dst = domain_separation(b"PSI", job.binding)
-    for text in ids:
-        assert curve25519.hash_to_curve([encode_key([text], Normalisation())], dst) not in crossed
 
 
-def test_two_runs_over_equal_inputs_share_no_group_element() -> None:
-    ids = [f"k{i}" for i in range(60)]
+@pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name != "unbalanced"])
+def test_two_runs_over_equal_inputs_share_nothing_that_depends_on_them(protocol: str) -> None:
+    ids = named(range(60))
 
-    def elements(seed: int) -> set[bytes]:
-        run = psi(ids, ids, seed=seed).run()
-        blocks = [m for m in messages(run, "left") + messages(run, "right") if isinstance(m, Block)]
-        return {b.data[at : at + 32] for b in blocks for at in range(0, len(b.data) - 31, 32)}
+    def pieces(seed: int) -> set[bytes]:
+        run = psi(ids, ids, seed=seed, **PROTOCOLS[protocol]).run()
+        found: set[bytes] = set()
+        for message in run.wire:
+            for value in msgspec.msgpack.decode(message.data).values():
+                if isinstance(value, bytes):
+                    found |= {value[at : at + 10] for at in range(len(value) - 9)}
+        return {piece for piece in found if piece.count(0) < 5}
 
-    assert not elements(1) & elements(2)
+    assert len(pieces(1)) > 1000
+    assert not pieces(1) & pieces(2)
 
 
-def test_order_on_the_wire_is_not_the_order_of_the_table() -> None:
-    ids = [f"k{i}" for i in range(200)]
-    rng_a, rng_b = psi(ids, ids, seed=3), psi(ids[::-1], ids, seed=3)
-
-    def first_block(job: Job) -> bytes:
-        return next(m.data for m in messages(job.run(), "left") if isinstance(m, Block))
-
-    # The same randomness over a reversed table gives the same elements in another order.
-    one, other = first_block(rng_a), first_block(rng_b)
-    assert one != other
-    assert set(split(one, 32)) == set(split(other, 32))
-    assert split(one, 32) != split(other, 32)[::-1]
+def test_tags_come_in_an_order_that_says_nothing() -> None:
+    ids = named(range(400))
+    run = psi(ids, ids, protocol="rr22").run()
+    width = tag_bytes(400, 400)
+    tags = [message.data for message in messages(run, "right", Block)][-1]
+    again = [m.data for m in messages(psi(ids, ids, protocol="rr22", seed=5).run(), "right", Block)][-1]
+    assert len(tags) == len(again) == 400 * width
+    assert tags != again
+    assert len({tags[at : at + width] for at in range(0, len(tags), width)}) == 400
 
 
 def test_tags_are_wide_enough() -> None:
-    for left, right in itertools.product((0, 1, 1000, 1 << 20, 1 << 28), repeat=2):
+    for left, right in itertools.product((0, 1, 1000, 1 << 20, 1 << 30), repeat=2):
         bits = 40 + (max(1, left) * max(1, right)).bit_length() - 1
         assert 8 * tag_bytes(left, right) >= bits
 
 
 def test_transcripts_and_result_are_equal_over_channels() -> None:
-    job = psi(["a", "b", "c"], ["b", "c", "d"], floor=2)
-    ends = job.run_async()
-    assert all(isinstance(end, RunResult) for end in ends.values())
-    assert ends["left"].transcript == ends["right"].transcript
-    assert job.run().transcripts["left"].digest() == ends["left"].transcript
+    for params in ({}, {"protocol": "rr22"}, {"output_to": ["left", "right"], "result_check": True}):
+        job = psi(["a", "b", "c"], ["b", "c", "d"], floor=2, **params)
+        ends = job.run_async()
+        assert all(isinstance(end, RunResult) for end in ends.values()), ends
+        assert ends["left"].transcript == ends["right"].transcript
 
 
+# -- floors, budgets, agreement
+
+
+@pytest.mark.parametrize("protocol", ["ecdh", "rr22", "unbalanced"])
 @pytest.mark.parametrize(("left", "right"), [(2, 10), (10, 2), (10, 10)])
-def test_floor_on_sets_and_intersection_ends_both_sides(left: int, right: int) -> None:
-    job = psi([f"a{i}" for i in range(left)], [f"b{i}" for i in range(right)], floor=3, output_to=["left"])
-    ends = job.run_async()
+def test_floor_on_sets_and_intersection_ends_both_sides(left: int, right: int, protocol: str) -> None:
+    one, other = [f"a{i}" for i in range(left)], [f"b{i}" for i in range(right)]
+    ends = psi(one, other, floor=3, **PROTOCOLS[protocol]).run_async()
     assert {type(end) for end in ends.values()} == {CohortTooSmall}
 
 
-def test_more_keys_than_declared_is_refused_on_both_sides() -> None:
-    ends = psi([str(i) for i in range(9)], ["1"], max_elements=8).run_async()
+def test_more_keys_than_declared_is_refused_before_anything_is_sent() -> None:
+    ends = psi(named(range(9)), ["1"], max_elements=8).run_async()
     assert type(ends["left"]) is BadInput
     assert isinstance(ends["right"], Exception)
+    with pytest.raises(BadInput, match="max_elements 8"):
+        psi(named(range(9)), ["1"], max_elements=8).run()
 
     def bragging() -> Steps:
-        yield Send("right", Size(9))
-        yield from receive("right", Size)
+        yield Send("right", greeting(count=9))
+        yield from receive("right", Hello)
         yield from receive("right", Block)
         return Output()
 
@@ -237,35 +326,152 @@ def test_more_keys_than_declared_is_refused_on_both_sides() -> None:
     assert type(ends["right"]) is ProtocolAbort
 
 
-def _points(change: Any) -> Any:
-    return lambda n, m: [Block(m.index, change(m.data))] if n == 1 else [m]
+def greeting(**fields: Any) -> Hello:
+    usual: dict[str, Any] = {
+        "count": 1,
+        "commitment": bytes(32),
+        "nonce": b"\1" * 32,
+        "supported": SUPPORTED,
+        "most_items": 1 << 20,
+        "parallel": 1,
+        "level": 0,
+        "labels": (),
+        "resumed": 0,
+    }
+    return Hello(**(usual | fields))
 
 
-HOSTILE = {
-    "bigger count": lambda n, m: [Size(m.count + 1)] if n == 0 else [m],
-    "smaller count": lambda n, m: [Size(m.count - 1)] if n == 0 else [m],
-    "short block": _points(lambda d: d[:-1]),
-    "empty block": _points(lambda d: b""),
-    "one point too many": _points(lambda d: d + d[:32]),
-    "repeated point": _points(lambda d: d[:-32] + d[:32]),
-    "wrong block number": lambda n, m: [Block(5, m.data)] if n == 1 else [m],
-    "wrong type": lambda n, m: [Size(3)] if n == 1 else [m],
-    "block before size": lambda n, m: [Block(0, b"")] if n == 0 else [m],
-    "message twice": lambda n, m: [m, m] if n == 1 else [m],
-    "on the twist": _points(lambda d: d[:-32] + TWIST),
-    "random bytes": _points(lambda d: d[:-32] + b"\x55" * 31 + b"\xd5"),
-    "short tags": lambda n, m: [Block(m.index, m.data[:-1])] if n == 2 else [m],
-    "repeated tags": lambda n, m: [Block(m.index, bytes(len(m.data)))] if n == 2 else [m],
-} | {f"low order {i}": _points(lambda d, p=point: d[:-32] + p) for i, point in enumerate(LOW_ORDER)}
+def test_a_node_that_does_not_run_what_was_asked_for_says_so() -> None:
+    def modest() -> Steps:
+        yield Send("right", greeting(supported=("ecdh",)))
+        yield from receive("right", Hello)
+        yield from receive("right", Block)
+        return Output()
+
+    ends = psi(["1"], ["1"], protocol="rr22").run_async({"left": modest()})
+    assert type(ends["right"]) is BadInput
+    assert "rr22" in str(ends["right"])
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_peer_ends_in_a_typed_abort_on_both_sides(name: str) -> None:
-    job = psi([f"a{i}" for i in range(5)], [f"a{i}" for i in range(2, 9)], floor=1)
-    steps = replacing(job.steps("right"), HOSTILE[name])
-    ends = job.run_async({"right": steps})
+@pytest.mark.parametrize("output_to", [["left"], ["left", "right"]])
+def test_result_check_passes_and_tells_other_versions(output_to: list[str]) -> None:
+    job = psi(named(range(9)), named(range(5, 12)), output_to=output_to, result_check=True)
+    run = job.run()
+    assert job.open(run)["count"] == 4
+    one, other = (messages(run, role, ResultCheck) for role in ("left", "right"))
+    assert one == other
+    assert len(one) == 1
+
+    def other_version(n: int, message: Message) -> list[Message]:
+        return [ResultCheck(bytes(32))] if isinstance(message, ResultCheck) else [message]
+
+    ends = job.run_async({"right": replacing(job.steps("right"), other_version)})
+    assert type(ends["left"]) is ProtocolAbort
+    assert type(ends["right"]) is ProtocolAbort
+
+
+def flipped(data: bytes) -> bytes:
+    return bytes([data[0] ^ 1]) + data[1:]
+
+
+def nth(number: int, kind: type[Message], change: Any) -> Any:
+    """Change the n-th message of a kind."""
+    seen = itertools.count()
+
+    def apply(n: int, message: Message) -> list[Message]:
+        return change(message) if isinstance(message, kind) and next(seen) == number else [message]
+
+    return apply
+
+
+HOSTILE: dict[str, Any] = {
+    "bigger count": lambda: nth(0, Hello, lambda m: [greeting(count=m.count + 1)]),
+    "smaller count": lambda: nth(0, Hello, lambda m: [greeting(count=m.count - 1)]),
+    "our own message": lambda: nth(0, Hello, lambda m: [m, m]),
+    "another checkpoint": lambda: nth(0, Hello, lambda m: [greeting(count=m.count, resumed=1)]),
+}
+
+
+@pytest.mark.parametrize("name", ["bigger count", "smaller count", "our own message", "another checkpoint"])
+@pytest.mark.parametrize("protocol", ["ecdh", "rr22", "rr22-malicious", "unbalanced"])
+def test_a_peer_that_lies_at_first_ends_in_a_typed_abort_on_both_sides(name: str, protocol: str) -> None:
+    job = psi(named(range(5)), named(range(2, 9)), floor=1, **PROTOCOLS[protocol])
+    ends = job.run_async({"right": replacing(job.steps("right"), HOSTILE[name]())})
     assert isinstance(ends["left"], ProtocolAbort | BadMessage), ends["left"]
     assert isinstance(ends["right"], ProtocolAbort | BadMessage), ends["right"]
+
+
+CHANGES = {
+    "short": lambda m: [Block(m.index, m.data[:-1])],
+    "long": lambda m: [Block(m.index, m.data + b"\0")],
+    "empty": lambda m: [Block(m.index, b"")],
+    "wrong number": lambda m: [Block(m.index + 1, m.data)],
+    "twice": lambda m: [m, m],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("storage", [None, TINY], ids=["one bucket", "many buckets"])
+def test_blocks_that_are_not_due_end_in_a_typed_abort_on_both_sides(change: str, storage: Any) -> None:
+    job = psi(named(range(50)), named(range(20, 90)), floor=1, protocol="ecdh", storage=storage)
+    tags = nth(0, Block, CHANGES[change])
+    ends = job.run_async({"right": replacing(job.steps("right"), tags)})
+    assert isinstance(ends["left"], ProtocolAbort | BadMessage), ends["left"]
+    assert isinstance(ends["right"], ProtocolAbort | BadMessage), ends["right"]
+
+
+def test_blocks_in_another_order_end_in_a_typed_abort(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "BLOCK_BYTES", 64)
+    job = psi(named(range(90)), named(range(20, 90)), floor=1, protocol="ecdh")
+    assert job.result()["count"] == 70
+    held: list[Message] = []
+
+    def swap(n: int, message: Message) -> list[Message]:
+        if not isinstance(message, Block) or len(held) > 1:
+            return [message]
+        held.append(message)
+        return held[::-1] if len(held) == 2 else []
+
+    ends = job.run_async({"right": replacing(job.steps("right"), swap)})
+    assert isinstance(ends["left"], ProtocolAbort | BadMessage), ends["left"]
+    assert isinstance(ends["right"], ProtocolAbort | BadMessage), ends["right"]
+
+
+def test_a_tag_sent_twice_that_matches_ends_in_an_abort() -> None:
+    ids = named(range(30))
+    width = tag_bytes(30, 30)
+    job = psi(ids, ids, protocol="ecdh")
+
+    def repeat(message: Block) -> list[Message]:
+        return [Block(0, message.data[:-width] + message.data[:width])]
+
+    ends = job.run_async({"right": replacing(job.steps("right"), nth(0, Block, repeat))})
+    assert type(ends["left"]) is ProtocolAbort
+
+
+def test_a_receiver_cannot_name_keys_that_it_does_not_have() -> None:
+    ids = named(range(64))
+    job = psi(ids[:20], ids[10:], protocol="ecdh", output_to=["left", "right"])
+    assert job.result()["count"] == 10
+    all_bits = nth(0, Block, lambda m: [Block(0, b"\xff" * (len(m.data) - 1) + b"\xfc")])
+    ends = job.run_async({"left": replacing(job.steps("left"), all_bits)})
+    assert type(ends["right"]) is ProtocolAbort
+    forged = nth(0, Proof, lambda m: [Proof(flipped(m.digest))])
+    ends = job.run_async({"left": replacing(job.steps("left"), forged)})
+    assert type(ends["right"]) is ProtocolAbort
+
+
+@pytest.mark.parametrize("protocol", ["ecdh", "rr22"])
+def test_messages_of_another_job_find_no_match(protocol: str) -> None:
+    """A peer bound to another spec may go through the motions: F is another function there."""
+    ids = named(range(40))
+    one = psi(ids, ids, **PROTOCOLS[protocol])
+    other = Job(
+        "psi", KEYS | PROTOCOLS[protocol], tables(ids, ids), binding=hashlib.sha256(b"other").digest()
+    )
+    ends = one.run_async({"right": other.steps("right")})
+    left = ends["left"]
+    assert isinstance(left, ProtocolAbort | BadMessage) or left.output.rows.num_rows == 0
 
 
 @pytest.mark.parametrize(
@@ -279,8 +485,33 @@ def test_a_hostile_peer_ends_in_a_typed_abort_on_both_sides(name: str) -> None:
         ({"output_columns": {"right": ["x"]}}, "right is not in output_to"),
         ({"max_elements": 0}, "max_elements"),
         ({"surprise": 1}, "surprise"),
+        ({"normalise": {"forms": ["phone", "text"]}}, "2 forms for 1 key"),
+        ({"normalise": {"forms": ["passport"]}}, "forms"),
+        ({"normalise": {"country_code": "086"}}, "country_code"),
+        ({"protocol": "kkrt"}, "protocol"),
+        ({"security": "malicious", "protocol": "ecdh"}, "ecdh is not secure against malicious"),
+        ({"security": "malicious", "low_communication": True}, "low_communication"),
+        ({"low_communication": True, "protocol": "ecdh"}, "a mode of rr22"),
+        ({"curve": "sm2", "protocol": "rr22"}, "curve"),
+        ({"curve": "sm2", "security": "malicious"}, "curve"),
+        ({"curve": "p256"}, "curve"),
+        ({"protocol": "unbalanced", "output_to": ["left", "right"]}, "unbalanced"),
+        ({"protocol": "unbalanced", "label_columns": {"right": ["x"]}}, "unbalanced"),
+        ({"label_columns": {"left": ["x"]}}, "right, who would get"),
+        ({"label_columns": {"right": ["x", "x"]}}, "once"),
+        ({"join": "left"}, "label_columns"),
+        ({"join": "left", "output_to": ["left", "right"], "label_columns": {"right": ["x"]}}, "one role"),
+        ({"join": "outer"}, "join"),
     ],
 )
 def test_bad_parameters_name_the_field(params: dict[str, Any], reason: str) -> None:
     with pytest.raises(BadInput, match=reason):
         psi(["a"], ["b"], **params)
+
+
+def test_old_parameters_stay_valid() -> None:
+    job = psi(
+        ["a"], ["a"], normalise={"trim": True, "case": "keep"}, output_columns={"left": [], "right": []}
+    )
+    assert job.result()["count"] == 1
+    assert job.kind.columns(job.spec, job.params, "left") == ("id",)

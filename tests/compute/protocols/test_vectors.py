@@ -6,9 +6,6 @@ import statistics
 
 import pytest
 
-from accel import curve25519
-from compute.protocols.identifiers import Normalisation, encode_key
-from compute.protocols.sets import domain_separation
 from tests.compute.protocols import vectors
 
 FILES = vectors.files()
@@ -32,23 +29,6 @@ def test_a_vector_replays(path: object) -> None:
     result, wanted = found.pop("result", None), expected.pop("result", None)
     assert found == expected
     assert approximately(result, wanted)
-
-
-def test_the_points_of_the_psi_vector_are_those_of_the_reference() -> None:
-    """The slow arithmetic, run over the same scalars, gives the same set of elements."""
-    document = FILES[vectors.ROOT / "psi/ecdh/vectors/basic.json"]
-    job = vectors.job_of(document)
-    dst = domain_separation(b"PSI", job.binding)
-    fold = Normalisation(case="fold")
-    rng = job.session("left").rng
-    rng(16 * 3)  # the shuffle of three distinct keys
-    scalar = curve25519.random_scalar(rng)
-    items = [encode_key([text], fold) for text in ("zoë", "张伟", "bob")]
-    hashed = curve25519.hash_to_curve(items, dst, backend="reference")
-    points = curve25519.scalar_mult_many(hashed, scalar, backend="reference")
-    block = bytes.fromhex(next(data for sender, _, data in document["messages"][1:] if sender == "left"))
-    for at in range(0, 96, 32):
-        assert points[at : at + 32] in block
 
 
 def test_the_statistics_vectors_are_plain_statistics() -> None:

@@ -33,6 +33,7 @@ PSI = {
         "right": {"pid": ["bob", "ZOË ", "Ann", "x"]},
     },
 }
+PSI_RR22 = PSI | {"params": PSI["params"] | {"protocol": "rr22", "label_columns": {"right": ["pid"]}}}
 ROW = {
     "kind": "pir.row",
     "seed": "vector",
@@ -162,7 +163,8 @@ def masks() -> dict[str, Any]:
 
 def files() -> dict[Path, Any]:
     return {
-        ROOT / "psi/ecdh/vectors/basic.json": recorded(PSI, messages="whole"),
+        ROOT / "psi/intersect/vectors/ecdh.json": recorded(PSI, messages="sizes"),
+        ROOT / "psi/intersect/vectors/rr22.json": recorded(PSI_RR22, messages="sizes"),
         ROOT / "psi/cardinality/vectors/basic.json": recorded(CARDINALITY, messages="digests"),
         ROOT / "psi/sum/vectors/basic.json": recorded(SUM, messages="sizes"),
         ROOT / "psi/many/vectors/basic.json": recorded(MANY, messages="digests"),

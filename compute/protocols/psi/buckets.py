@@ -1,0 +1,270 @@
+"""Sets larger than the memory: keys are kept in spill files by the first bits of their digests, and compared
+bucket by bucket.
+
+A bucket is a range of digests, the same at both parties: bucket b of 2^k holds the digests whose first k
+bits are b. How many keys a party has in a bucket says something about them, so each bucket is filled up with
+random digests to a size that follows from public numbers alone (`bound`).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from compute.errors import DataError, ProtocolAbort
+from compute.protocols.identifiers import Normalisation
+from compute.protocols.keyset import (
+    DIGEST_BYTES,
+    Digests,
+    KeySet,
+    Numbers,
+    grouped,
+    hashed,
+    key_set,
+    leading_words,
+)
+from compute.protocols.protocol import Part, Progress, Rng, Session
+from compute.protocols.stream import uniform_order
+from compute.protocols.workspace import Workspace
+
+# A bucket is as good as surely not larger than its bound.
+FAILURE_BITS = 40
+# Digests, row numbers, offsets, and what sorting them takes.
+ROW_BYTES = 128
+ROW = DIGEST_BYTES + 8
+MOST_PARTITIONS = 1 << 12
+
+
+def bound(count: int, buckets: int) -> int:
+    """Size that none of ``buckets`` exceeds if ``count`` keys fall into them, but with probability 2^-40.
+
+    Chernoff: a bucket has at least k of n keys with probability at most exp(−n·D(k/n ‖ 1/buckets)); the
+    union bound over buckets. Source: Hagerup, Rüb, "A Guided Tour of Chernoff Bounds", 1990.
+    """
+    if buckets == 1 or count == 0:
+        return count
+    needed = (FAILURE_BITS * math.log(2) + math.log(buckets)) / count
+    low, high = count // buckets, count  # the bound holds at ``high``
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _divergence(middle / count, 1 / buckets) >= needed else (middle, high)
+    return high
+
+
+def _divergence(a: float, p: float) -> float:
+    """Kullback-Leibler divergence of two coins, in nats; a > p."""
+    rest = (1 - a) * math.log((1 - a) / (1 - p)) if a < 1 else 0.0
+    return a * math.log(a / p) + rest
+
+
+def fill(digests: Digests, size: int, rng: Rng) -> tuple[Digests, Numbers]:
+    """``size`` items in a fresh random order: the digests and random ones; and which digest item i is.
+
+    Numbers from ``len(digests)`` on are random items. Raises ProtocolAbort if there are more than ``size``.
+    """
+    count = len(digests)
+    if count > size:
+        raise ProtocolAbort("a bucket has more keys than its bound: digests of keys are not random")
+    if count < size:
+        extra = np.frombuffer(rng(DIGEST_BYTES * (size - count)), np.uint8).reshape(-1, DIGEST_BYTES)
+        digests = np.concatenate([digests, extra])
+    order = uniform_order(size, rng)
+    wide = np.ascontiguousarray(digests).view(f"V{DIGEST_BYTES}").reshape(-1)
+    return wide[order].view(np.uint8).reshape(size, DIGEST_BYTES), order
+
+
+@dataclass(frozen=True, repr=False)  # holds identifiers
+class Source(ABC):
+    """The keys of one party, by bucket. ``checksum`` tells two inputs of this party apart (`checksum`)."""
+
+    count: int
+    repeated: int
+    without_key: int
+    unfit: int
+    checksum: bytes
+
+    @abstractmethod
+    def bucket(self, index: int, buckets: int) -> KeySet:
+        """Bucket ``index`` of ``buckets``, a power of two."""
+
+
+@dataclass(frozen=True, repr=False)
+class InMemory(Source):
+    """Keys that fit the memory."""
+
+    keys: KeySet
+
+    @classmethod
+    def of(cls, keys: KeySet) -> InMemory:
+        """A source of these keys."""
+        return cls(len(keys), keys.repeated, keys.without_key, keys.unfit, checksum([keys]), keys)
+
+    def bucket(self, index: int, buckets: int) -> KeySet:
+        """See `Source.bucket`."""
+        return self.keys if buckets == 1 else _range(self.keys, index, buckets)
+
+
+@dataclass(frozen=True, repr=False)
+class Spilled(Source):
+    """Keys in the workspace, in ``partitions`` files of one range of digests each."""
+
+    workspace: Workspace
+    partitions: int
+
+    def bucket(self, index: int, buckets: int) -> KeySet:
+        """See `Source.bucket`."""
+        if buckets >= self.partitions:
+            step = buckets // self.partitions
+            return _range(self._partition(index // step), index, buckets)
+        step = self.partitions // buckets
+        parts = [self._partition(at) for at in range(index * step, (index + 1) * step)]
+        offsets = np.cumsum([0, *(len(part.rows) for part in parts)])
+        return KeySet(
+            np.concatenate([part.digests for part in parts]),
+            np.concatenate([part.rows for part in parts]),
+            np.concatenate(
+                [part.offsets[:-1] + at for part, at in zip(parts, offsets, strict=False)] + [offsets[-1:]]
+            ),
+            sum(part.repeated for part in parts),
+            0,
+        )
+
+    def _partition(self, index: int) -> KeySet:
+        digests, rows, offsets = unpack(self.workspace.read(_partition(index)))
+        return KeySet(digests, rows, offsets, len(rows) - len(digests), 0)
+
+
+def collect(
+    session: Session, table: pa.Table, columns: Sequence[str], normalisation: Normalisation
+) -> Part[Source]:
+    """The keys of a table, in memory or, if they would take more than half of it, in the workspace.
+
+    Raises BadInput for a value that cannot be a key and DataError if the disk is full.
+    """
+    yield Progress("psi.keys", 0, table.num_rows)
+    needed = table.num_rows * ROW_BYTES
+    source: Source
+    if needed <= session.memory_bytes // 2:
+        source = InMemory.of(key_set(table, columns, normalisation))
+    else:
+        source = yield from _spill(session, table, columns, normalisation, needed)
+    yield Progress("psi.keys", table.num_rows, table.num_rows)
+    return source
+
+
+def _spill(
+    session: Session, table: pa.Table, columns: Sequence[str], normalisation: Normalisation, needed: int
+) -> Part[Source]:
+    partitions = power_of_two(-(-4 * needed // session.memory_bytes), MOST_PARTITIONS)
+    workspace = session.workspace
+    # What an attempt that was cut left behind is made again: it may be half.
+    for index in range(partitions):
+        workspace.remove(_partition(index))
+    without_key = unfit = 0
+    for batch in hashed(table, columns, normalisation):
+        without_key += batch.without_key
+        unfit += batch.unfit
+        _append(workspace, batch.digests, batch.rows, partitions)
+        if len(batch.rows):
+            yield Progress("psi.keys", int(batch.rows[-1]), table.num_rows)
+    count = repeated = 0
+    total = np.zeros(4, np.uint64)
+    present = set(workspace.names())
+    for index in range(partitions):
+        name = _partition(index)
+        data = np.frombuffer(workspace.read(name) if name in present else b"", np.uint8).reshape(-1, ROW)
+        rows = np.ascontiguousarray(data[:, DIGEST_BYTES:]).view(np.int64).reshape(-1)
+        keys = grouped(np.ascontiguousarray(data[:, :DIGEST_BYTES]), rows)
+        workspace.write(name, pack(keys.digests, keys.rows, keys.offsets))
+        count, repeated = count + len(keys), repeated + keys.repeated
+        total += _sum(keys)
+    return Spilled(count, repeated, without_key, unfit, _checksum(count, total), workspace, partitions)
+
+
+def _append(workspace: Workspace, digests: Digests, rows: Numbers, partitions: int) -> None:
+    """Give every partition its part of a batch."""
+    numbers = (
+        leading_words(digests) >> np.uint64(64 - partitions.bit_length() + 1) if partitions > 1 else None
+    )
+    records = np.concatenate([digests, rows.view(np.uint8).reshape(-1, 8)], axis=1)
+    if numbers is None:
+        workspace.append(_partition(0), records.tobytes())
+        return
+    order = np.argsort(numbers, kind="stable")
+    ends = np.searchsorted(numbers[order], np.arange(partitions, dtype=np.uint64), side="right")
+    start = 0
+    for index, end in enumerate(ends.tolist()):
+        if end > start:
+            workspace.append(_partition(index), records[order[start:end]].tobytes())
+        start = end
+
+
+def checksum(parts: Sequence[KeySet]) -> bytes:
+    """The same for the same set, in whatever parts: tells that the input of a later attempt is another.
+
+    Digests are uniform, so their sum and number tell sets apart that were not made to collide; nobody
+    but this party chooses its set, and the sum never leaves it.
+    """
+    total = np.zeros(4, np.uint64)
+    for part in parts:
+        total += _sum(part)
+    return _checksum(sum(map(len, parts)), total)
+
+
+def _sum(keys: KeySet) -> npt.NDArray[np.uint64]:
+    # Which rows a key has counts as well: results and labels depend on it.
+    weighted = keys.digests.view(np.uint64)
+    total: npt.NDArray[np.uint64] = weighted.sum(axis=0, dtype=np.uint64)
+    firsts = keys.rows[keys.offsets[:-1]].view(np.uint64) + np.uint64(1)
+    total[:1] += (weighted[:, 1] * firsts).sum(keepdims=True)
+    return total
+
+
+def _checksum(count: int, total: npt.NDArray[np.uint64]) -> bytes:
+    return count.to_bytes(8, "big") + total.tobytes()
+
+
+def power_of_two(least: int, most: int = 1 << 62) -> int:
+    """The smallest power of two that is not below ``least``, but at most ``most``."""
+    return min(1 << max(0, least - 1).bit_length(), most)
+
+
+def _range(keys: KeySet, index: int, buckets: int) -> KeySet:
+    shift = np.uint64(65 - buckets.bit_length())
+    heads = leading_words(keys.digests)
+    start = int(np.searchsorted(heads, np.uint64(index) << shift))
+    last = index == buckets - 1
+    stop = len(heads) if last else int(np.searchsorted(heads, np.uint64(index + 1) << shift))
+    return keys.between(start, stop)
+
+
+def _partition(index: int) -> str:
+    return f"psi.keys.{index}"
+
+
+def pack(*arrays: npt.NDArray[Any]) -> bytes:
+    """Arrays as bytes for the workspace."""
+    stream = io.BytesIO()
+    for array in arrays:
+        np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+    return stream.getvalue()
+
+
+def unpack(data: memoryview) -> list[npt.NDArray[Any]]:
+    """The arrays of `pack`; raises DataError if they are damaged."""
+    stream = io.BytesIO(data)
+    found = []
+    try:
+        while stream.tell() < len(data):
+            found.append(np.lib.format.read_array(stream, allow_pickle=False))
+    except (ValueError, EOFError) as error:
+        raise DataError("a file of the workspace is damaged") from error
+    return found

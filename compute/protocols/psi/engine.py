@@ -1,0 +1,320 @@
+"""Two-party intersection over any oblivious pseudorandom function F: tags, labels, waves of buckets.
+
+    both         Hello (`psi.agreement`)
+    per wave     the OPRF of its buckets (`psi.oprf`): receiver has F(x), sender F(y)
+      sender → receiver   tags of F(y) in random order [, labels encrypted under F(y)]
+      receiver            compares, reads the labels of its matches
+    at the end, if the sender is to learn the result:
+      receiver → sender   one bit per tag, proof of knowing F for them [, its labels for them]
+    at the end, if asked for: both send a digest of what they computed on
+
+F's 32 bytes are pseudorandom (hash outputs in every implementation), so the tag is their beginning and the
+key of the label, and of the proof, their last 16 bytes: disjoint, hence independent. Tags have 40 + log2(n·m)
+bits: all pairs together collide with probability 2^-40 at most.
+
+A job of several waves keeps each wave's findings in the workspace and yields `Checkpoint`. An attempt that
+goes on from one draws everything secret anew.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accel import sm3
+from compute.errors import CohortTooSmall, ProtocolAbort
+from compute.protocols.keyset import KeySet
+from compute.protocols.protocol import Checkpoint, Message, Part, Progress, Send, Session, receive
+from compute.protocols.psi import labels
+from compute.protocols.psi.agreement import Bytes32, Greeting, Plan
+from compute.protocols.psi.buckets import Source, fill, pack, unpack
+from compute.protocols.psi.labels import KEY_BYTES, MAC_BYTES
+from compute.protocols.psi.matching import MAX_TAG_BYTES, match
+from compute.protocols.psi.oprf import OUTPUT_BYTES, Items, Oprf
+from compute.protocols.stream import receive_array, send_array
+
+Numbers = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.uint8]
+Arrays = tuple[npt.NDArray[Any], ...]
+
+assert MAX_TAG_BYTES + KEY_BYTES <= OUTPUT_BYTES
+
+
+class Proof(Message, frozen=True, tag="psi.proof"):
+    """Only who has F of all the keys that the bits before name can make it."""
+
+    digest: Bytes32
+
+
+class ResultCheck(Message, frozen=True, tag="psi.check"):
+    """Digest of what the sender computed on, and of the size of the result if both sides have it."""
+
+    digest: Bytes32
+
+
+@dataclass(frozen=True, repr=False)  # holds identifiers
+class Side:
+    """One role's part in a job.
+
+    ``mutual``: the sender learns the result as well. ``labels_of`` gives the packed labels of rows of our
+    table (None: we give none); the peer's are described by its `Hello`.
+    """
+
+    session: Session
+    peer: str
+    oprf: Oprf
+    source: Source
+    plan: Plan
+    greeting: Greeting
+    mutual: bool
+    labels_of: Callable[[Numbers], Rows] | None
+
+    @property
+    def peer_label_bytes(self) -> int:
+        """Width of the peer's packed labels; 0 if it gives none."""
+        return labels.width_of(self.greeting.theirs.labels)
+
+    def instance(self, wave: int) -> bytes:
+        """Public and different for every wave of every attempt."""
+        nonces = sorted((self.greeting.mine.nonce, self.greeting.theirs.nonce))
+        return sm3.digest(b"liutong/psi/wave/v1" + b"".join(nonces) + wave.to_bytes(8, "big"))
+
+    def context(self, role: str) -> bytes:
+        """What labels of ``role`` are sealed for."""
+        return self.session.binding + sm3.digest(role.encode())
+
+
+@dataclass(frozen=True, repr=False)  # holds results
+class Found:
+    """The rows of our table whose key the peer has, in the order of digests, and how many keys these are.
+
+    ``labels`` are the peer's packed labels, a row for each of ``rows``; (rows, 0) if it gives none.
+    """
+
+    keys: int
+    rows: Numbers
+    labels: Rows
+
+
+def receive_result(side: Side) -> Part[Found]:
+    """The receiver's part: learns which of its keys the sender has, and their labels.
+
+    Raises CohortTooSmall if they are too few, ProtocolAbort for what the sender may not send.
+    """
+    waves = yield from _waves(side, _receive_wave)
+    found = _joined(side, [(int(wave[0][0]), wave[1], wave[2]) for wave in waves])
+    check_floor(side.session, found.keys)
+    if side.mutual:
+        yield from _tell(side, waves)
+    return found
+
+
+def send_result(side: Side) -> Part[Found | None]:
+    """The sender's part: learns the same if ``mutual``, else nothing but the receiver's number of keys."""
+    waves = yield from _waves(side, _send_wave)
+    if not side.mutual:
+        return None
+    return (yield from _be_told(side, waves))
+
+
+def check_result(
+    session: Session, peer: str, greeting: Greeting, parties: bytes, count: int | None
+) -> Part[None]:
+    """Tell each other what was computed on; raises ProtocolAbort if it was not the same.
+
+    ``parties`` names roles and dataset versions; ``count`` is the size of the result, None unless both roles
+    have it.
+    """
+    first, second = sorted((greeting.mine, greeting.theirs), key=lambda hello: hello.nonce)
+    seen = b"".join(item.commitment + item.count.to_bytes(8, "big") for item in (first, second))
+    size = b"\0" if count is None else b"\1" + count.to_bytes(8, "big")
+    digest = sm3.digest(b"liutong/psi/check/v1" + session.binding + seen + size + parties)
+    yield Send(peer, ResultCheck(digest))
+    answer = yield from receive(peer, ResultCheck)
+    if not hmac.compare_digest(answer.digest, digest):
+        raise ProtocolAbort(f"{peer} computed on other versions, or has another result")
+
+
+# -- waves
+
+
+def _waves(side: Side, one: Callable[[Side, int], Part[Arrays]]) -> Part[list[Arrays]]:
+    """The findings of all waves; those of an earlier attempt come from the workspace."""
+    plan, workspace = side.plan, side.session.workspace
+    if plan.waves == 1:
+        return [(yield from one(side, 0))]
+    for wave in range(side.session.resumed, plan.waves):
+        yield Progress("psi.bucket", wave * plan.wave, plan.buckets)
+        workspace.write(f"psi.wave.{wave}", pack(*(yield from one(side, wave))))
+        yield Checkpoint(wave + 1)
+    yield Progress("psi.bucket", plan.buckets, plan.buckets)
+    return [tuple(unpack(workspace.read(f"psi.wave.{wave}"))) for wave in range(plan.waves)]
+
+
+def _receive_wave(side: Side, wave: int) -> Part[Arrays]:
+    """Keys found, rows, labels; and for the sender: bits per tag, first rows and secrets in its order."""
+    plan, peer = side.plan, side.peer
+    sets, items, orders = _filled(side, wave)
+    outputs = yield from side.oprf.receive(
+        side.session, peer, items, [plan.peer] * len(items), side.instance(wave)
+    )
+    total = plan.peer * len(items)
+    theirs = yield from _receive_rows(peer, total, plan.tag_bytes)
+    width = side.peer_label_bytes
+    sealed = yield from _receive_rows(peer, total, width + MAC_BYTES if width else 0)
+    bits = np.zeros(total, np.bool_)
+    count = 0
+    pieces: list[Arrays] = []
+    for bucket, (keys, order, output) in enumerate(zip(sets, orders, outputs, strict=True)):
+        start = bucket * plan.peer
+        here, there = match(output[:, : plan.tag_bytes], theirs[start : start + plan.peer], peer)
+        real = order[here] < len(keys)  # random items match by chance alone
+        here, there = here[real], there[real]
+        in_their_order = np.argsort(there)
+        here, there = here[in_their_order], there[in_their_order]
+        bits[start + there] = True
+        count += len(here)
+        matched, secrets = order[here], output[here, -KEY_BYTES:]
+        plain = np.empty((len(here), 0), np.uint8)
+        if width:
+            plain = labels.open_sealed(sealed[start + there], secrets, side.context(peer), peer)
+        by_digest = np.argsort(matched)
+        rows, owners = keys.rows_of(matched[by_digest])
+        pieces.append((rows, plain[by_digest][owners], _first_rows(keys, matched), secrets))
+    rows, plain, firsts, secrets = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    if not side.mutual:
+        return np.array([count]), rows, plain
+    return np.array([count]), rows, plain, np.packbits(bits), firsts, secrets
+
+
+def _send_wave(side: Side, wave: int) -> Part[Arrays]:
+    """If the sender will be told the result: which key each tag was of, and its secret."""
+    plan, peer = side.plan, side.peer
+    sets, items, orders = _filled(side, wave)
+    outputs = yield from side.oprf.send(
+        side.session, peer, items, [plan.peer] * len(items), side.instance(wave)
+    )
+    tags = np.concatenate([output[:, : plan.tag_bytes] for output in outputs])
+    yield from _send_rows(peer, tags, "psi.match")
+    if side.labels_of is not None:
+        context = side.context(side.session.role)
+        sealed = [
+            labels.seal(_labels(side, keys, order), output[:, -KEY_BYTES:], context)
+            for keys, order, output in zip(sets, orders, outputs, strict=True)
+        ]
+        yield from _send_rows(peer, np.concatenate(sealed), "psi.labels")
+    if not side.mutual:
+        return (np.empty(0, np.int64),)
+    return np.concatenate(orders), np.concatenate([output[:, -KEY_BYTES:] for output in outputs])
+
+
+def _filled(side: Side, wave: int) -> tuple[list[KeySet], list[Items], list[Numbers]]:
+    sets = [side.source.bucket(bucket, side.plan.buckets) for bucket in side.plan.of_wave(wave)]
+    filled = [fill(keys.digests, side.plan.own, side.session.rng) for keys in sets]
+    return sets, [items for items, _ in filled], [order for _, order in filled]
+
+
+def _labels(side: Side, keys: KeySet, order: Numbers) -> Rows:
+    """The packed labels of items in random order; random items have zeros."""
+    assert side.labels_of is not None
+    real = order < len(keys)
+    packed = side.labels_of(_first_rows(keys, order[real]))
+    rows = np.zeros((len(order), packed.shape[1]), np.uint8)
+    rows[real] = packed
+    return rows
+
+
+def _first_rows(keys: KeySet, chosen: Numbers) -> Numbers:
+    return keys.rows[keys.offsets[chosen]]
+
+
+# -- telling the sender
+
+
+def _tell(side: Side, waves: list[Arrays]) -> Part[None]:
+    plan = side.plan
+    sizes = [plan.peer * len(plan.of_wave(wave)) for wave in range(plan.waves)]
+    bits = [np.unpackbits(wave[3], count=size) for wave, size in zip(waves, sizes, strict=True)]
+    flat = np.packbits(np.concatenate(bits))
+    yield from _send_rows(side.peer, flat.reshape(-1, 1), "psi.result")
+    secrets = np.concatenate([wave[5] for wave in waves])
+    yield Send(side.peer, Proof(_proof(side, secrets)))
+    if side.labels_of is not None:
+        packed = side.labels_of(np.concatenate([wave[4] for wave in waves]))
+        yield from _send_rows(
+            side.peer, labels.seal(packed, secrets, side.context(side.session.role)), "psi.labels"
+        )
+
+
+def _be_told(side: Side, waves: list[Arrays]) -> Part[Found]:
+    session, plan, peer = side.session, side.plan, side.peer
+    total = plan.own * plan.buckets
+    octets = yield from _receive_rows(peer, -(-total // 8), 1)
+    flat = np.unpackbits(octets.reshape(-1)).astype(np.bool_)
+    orders, secrets = (np.concatenate([wave[part] for wave in waves]) for part in (0, 1))
+    chosen = np.flatnonzero(flat[:total])
+    proof = (yield from receive(peer, Proof)).digest
+    if flat[total:].any() or not hmac.compare_digest(proof, _proof(side, secrets[chosen])):
+        raise ProtocolAbort(f"{peer} named keys of ours that it does not have")
+    check_floor(session, len(chosen))
+    width = side.peer_label_bytes
+    plain = np.empty((len(chosen), 0), np.uint8)
+    if width:
+        sealed = yield from _receive_rows(peer, len(chosen), width + MAC_BYTES)
+        plain = labels.open_sealed(sealed, secrets[chosen], side.context(peer), peer)
+    pieces = []
+    for bucket in range(plan.buckets):
+        inside = slice(*np.searchsorted(chosen, (bucket * plan.own, (bucket + 1) * plan.own)))
+        keys = side.source.bucket(bucket, plan.buckets)
+        matched = orders[chosen[inside]]
+        if (matched >= len(keys)).any():
+            raise ProtocolAbort(f"{peer} named keys of ours that it does not have")
+        by_digest = np.argsort(matched)
+        rows, owners = keys.rows_of(matched[by_digest])
+        pieces.append((len(matched), rows, plain[inside][by_digest][owners]))
+    return _joined(side, pieces)
+
+
+def _proof(side: Side, secrets: Rows) -> bytes:
+    """Of the secrets of any set of keys: who lacks one cannot tell their sum from random."""
+    words = np.ascontiguousarray(secrets).view(np.uint64)
+    total = np.bitwise_xor.reduce(words, axis=0)
+    count = len(secrets).to_bytes(8, "big")
+    return sm3.digest(b"liutong/psi/proof/v1" + side.session.binding + count + total.tobytes())
+
+
+def _joined(side: Side, pieces: list[tuple[int, Numbers, Rows]]) -> Found:
+    width = side.peer_label_bytes
+    return Found(
+        sum(keys for keys, _, _ in pieces),
+        np.concatenate([np.empty(0, np.int64), *(rows for _, rows, _ in pieces)]),
+        np.concatenate([np.empty((0, width), np.uint8), *(plain for _, _, plain in pieces)]),
+    )
+
+
+def check_floor(session: Session, count: int) -> None:
+    """Raise CohortTooSmall if the intersection may not be released."""
+    if count < session.min_cohort:
+        raise CohortTooSmall(
+            f"the intersection is below the floor of {session.min_cohort}: check key columns and "
+            "normalisation on both sides",
+            floor=session.min_cohort,
+        )
+
+
+def _send_rows(peer: str, rows: Rows, phase: str) -> Part[None]:
+    yield from send_array(
+        peer, len(rows), rows.shape[1], lambda first, last: rows[first:last].tobytes(), phase
+    )
+
+
+def _receive_rows(peer: str, count: int, width: int) -> Part[Rows]:
+    if not width:
+        return np.empty((count, 0), np.uint8)
+    data = yield from receive_array(peer, count, width, "psi.match")
+    return np.frombuffer(data, np.uint8).reshape(count, width)
