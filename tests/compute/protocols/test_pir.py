@@ -14,6 +14,7 @@ from compute.errors import BadInput, CohortTooSmall
 from compute.protocols.identifiers import Normalisation, encode_key
 from compute.protocols.local import LocalRun
 from compute.protocols.pir.simple import linear, oprf
+from compute.protocols.pir.simple.shape import Setup
 from compute.protocols.runner import RunResult
 from compute.protocols.stream import Block
 from compute.wire import codec
@@ -110,6 +111,35 @@ def test_records_of_64_kib_are_read_in_pieces(kind: str) -> None:
     assert answers == [*found, ABSENT]
     hint = job.run().outputs["client"].metrics["hint_bytes"]
     assert hint < 20e6 < (1 << 16) * 4096, "one column a record would have needed a hint of 256 MiB"
+
+
+@pytest.mark.parametrize("make", [by_row, by_keyword, membership])
+def test_short_records_are_stacked_in_columns(make: Any) -> None:
+    count = 12_007
+    rows = [0, 1, 5_000, 12_005, 12_006]
+    options: dict[str, Any] = {} if make is membership else {"columns": ["size"]}
+    asked: list[Any] = [*rows, count] if make is by_row else [[f"P{row:04}"] for row in [*rows, count]]
+    job = make(count, asked, **options)
+    run = job.run()
+    announced = codec.decode(Setup, run.wire[0].data)
+    assert announced.segments[0].stack > 1
+    found = [{"found": True, "records": [{"size": row * 1.5}]} for row in rows]
+    expected = [True] * 5 + [False] if make is membership else [*found, ABSENT]
+    assert job.open(run) == {"answers": expected}
+
+
+def test_sixteen_queries_take_one_pass_over_the_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[tuple[int, int]] = []
+    answer = linear.answer
+    monkeypatch.setattr(
+        linear,
+        "answer",
+        lambda matrix, vectors: passes.append((len(matrix), len(vectors))) or answer(matrix, vectors),
+    )
+    run = by_row(97, list(range(20))).run()
+    shape = codec.decode(Setup, run.wire[0].data).segments[0].layout
+    # 20 queries are 32 with dummies, and as many vectors for each piece: 16 in a pass over each half.
+    assert passes == [(shape.data_rows, 16), (shape.key_rows, 16)] * (2 * shape.split)
 
 
 def test_values_keep_their_types() -> None:

@@ -7,6 +7,7 @@ size counts as not there, and the whole is made again; it comes out the same, so
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -16,6 +17,8 @@ from compute.protocols.pir.simple.plan import HINT_ROW_BYTES
 from compute.protocols.pir.simple.segments import Half, Segment
 from compute.protocols.pir.simple.shape import SegmentShape
 from compute.protocols.workspace import Cache
+
+T = TypeVar("T")
 
 
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,9 +102,9 @@ class Store:
         view = self._cache.get(self._base)
         if view is None:
             return None
-        entry = msgspec.msgpack.decode(view, type=_BaseEntry)
-        database = self.load(entry.version)
-        if database is None:
+        entry = _decoded(view, _BaseEntry)
+        database = None if entry is None else self.load(entry.version)
+        if entry is None or database is None:
             return None
         segment = database.segments[0]
         labels = self._rows(f"pir-{entry.version.hex()}-labels", segment.shape.records)
@@ -119,7 +122,7 @@ class Store:
 
     def _entry(self, version: bytes) -> _Entry | None:
         view = self._cache.get(f"pir-{version.hex()}")
-        return None if view is None else msgspec.msgpack.decode(view, type=_Entry)
+        return None if view is None else _decoded(view, _Entry)
 
     def _put(self, name: str, half: Half) -> None:
         self._cache.put(f"{name}-matrix", _bytes(half.matrix))
@@ -139,6 +142,13 @@ class Store:
         if view is None or len(view) != 32 * count:
             return None
         return np.frombuffer(view, np.uint8).reshape(count, 32)
+
+
+def _decoded(view: memoryview, kind: type[T]) -> T | None:
+    try:
+        return msgspec.msgpack.decode(view, type=kind)
+    except msgspec.MsgspecError:
+        return None
 
 
 def _bytes(rows: U8 | U32) -> memoryview | bytes:
