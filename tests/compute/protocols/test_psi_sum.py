@@ -9,7 +9,7 @@ import pytest
 
 from compute.errors import BadInput, BadMessage, CohortTooSmall, ProtocolAbort
 from compute.protocols import payload, stream
-from compute.protocols.protocol import Session
+from compute.protocols.protocol import Progress, Session
 from compute.protocols.psi.ecdh.oprf import Points
 from compute.protocols.psi.sum import totals
 from compute.protocols.psi.sum.cost import cost
@@ -31,6 +31,7 @@ def job(
     floor: int = 0,
     seed: int | str = 0,
     scheme: str = "paillier",
+    storage: Any = None,
     **params: Any,
 ) -> Job:
     tables = {"values": pa.table(values), "members": pa.table({"pid": pa.array(members, pa.string())})}
@@ -40,7 +41,7 @@ def job(
         "scheme": scheme,
         "key_bits": 2048,
     }
-    return Job("psi.sum", given | params, tables, floor=floor, seed=seed)
+    return Job("psi.sum", given | params, tables, floor=floor, seed=seed, storage=storage)
 
 
 @pytest.fixture(autouse=True)
@@ -141,11 +142,14 @@ def test_repeated_keys_nulls_and_filter() -> None:
     assert columns == [("id", "v", "w", "age"), ("pid",)]
 
 
-def test_blocks_are_added_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("parallel", [1, 4, 100])
+def test_blocks_are_added_as_they_come(parallel: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "BLOCK_BYTES", 4 * 512)
     table = {"id": [f"k{i}" for i in range(23)], "v": [2**i for i in range(23)]}
-    done = job(table, [f"k{i}" for i in range(0, 40, 3)], ["v"])
-    assert done.result()["sums"] == {"v": float(sum(2**i for i in range(0, 23, 3)))}
+    done = job(table, [f"k{i}" for i in range(0, 40, 3)], ["v"], storage={"values": {"parallel": parallel}})
+    run = done.run()
+    assert done.open(run)["sums"] == {"v": float(sum(2**i for i in range(0, 23, 3)))}
+    assert run.progress["values"][-1] == Progress("stats.encrypt", 23, 23)
 
 
 @pytest.mark.parametrize("value", [2.0**63, float("nan"), float("inf"), -(2.0**70)])
@@ -262,9 +266,7 @@ def test_results_that_no_honest_node_delivers_are_refused() -> None:
     for changed in ({"count": 3}, {"sums": ()}, {"sums": (b"",)}, {"sums": (bytes(512),)}):
         with pytest.raises(BadMessage):
             consumer_opens(done, **changed)
-    forged = totals.encrypt(
-        "paillier", totals.public_key("paillier", done.params.public_key), [[2, 2**160]], seeded(1)
-    )
+    forged = totals.encrypt("paillier", done.params.public_key, [[2, 2**160]], bytes(32))
     with pytest.raises(BadMessage, match="no set of rows"):
         consumer_opens(done, sums=(forged,))
     with_key = done.consumer()

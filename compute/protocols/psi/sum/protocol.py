@@ -30,6 +30,7 @@ from compute.protocols.identifiers import KeyColumns, Normalisation
 from compute.protocols.keyset import KeySet, key_set
 from compute.protocols.participants import require_consumer_apart, require_roles
 from compute.protocols.protocol import (
+    Call,
     JobKind,
     Output,
     Part,
@@ -37,6 +38,7 @@ from compute.protocols.protocol import (
     Send,
     Session,
     Steps,
+    compute,
     receive,
     register,
 )
@@ -47,7 +49,7 @@ from compute.protocols.psi.sum import totals
 from compute.protocols.sets import Size, check_peer_size, check_size
 from compute.protocols.stats.moments import PublicKeyText
 from compute.protocols.stats.vertical.protocol import large_enough
-from compute.protocols.stream import Block, block_items, send_array, tag_bytes
+from compute.protocols.stream import Block, block_items, tag_bytes
 from compute.wire.messages import JobSpec, Name
 
 ROLES = ("values", "members")
@@ -89,7 +91,6 @@ def start(session: Session, table: pa.Table | None) -> Steps:
 def _values(session: Session, table: pa.Table) -> Steps:
     """Learns how many distinct keys ``members`` has."""
     params: Params = session.params
-    public = totals.public_key(params.scheme, params.public_key)
     table = filters.apply(table, params.filter)
     keys = key_set(table, params.keys.values, params.normalise)
     check_size("values", len(keys), params.max_elements, session.min_cohort)
@@ -102,11 +103,7 @@ def _values(session: Session, table: pa.Table) -> Steps:
     theirs = yield from double_mask(session, "members", _function(session), keys.digests[order], count)
     yield from send_sorted("members", theirs, tag_bytes(len(keys), count))
 
-    def encrypt(first: int, last: int) -> bytes:
-        plain = [sums[index] for index in order[first:last].tolist()]
-        return totals.encrypt(params.scheme, public, plain, session.rng)
-
-    yield from send_array("members", len(keys), _row_bytes(params), encrypt, "stats.encrypt")
+    yield from _send_encrypted(session, sums, order)
     return Output(units=len(keys), metrics=_metrics(keys, count))
 
 
@@ -131,6 +128,22 @@ def _members(session: Session, table: pa.Table) -> Steps:
         )
     sealed = yield from _total(session, matched)
     return Output(sealed=sealed, units=len(keys), metrics=_metrics(keys, count))
+
+
+def _send_encrypted(session: Session, sums: list[totals.KeySums], order: npt.NDArray[np.int64]) -> Part[None]:
+    """Send the ciphertexts of all keys in this order; as many blocks are made at once as pays."""
+    params: Params = session.params
+    step = block_items(_row_bytes(params))
+    blocks = range(0, len(order), step)
+    for at in range(0, len(blocks), session.parallel):
+        calls = []
+        for first in blocks[at : at + session.parallel]:
+            plain = [sums[index] for index in order[first : first + step].tolist()]
+            seed = session.rng(totals.SEED_BYTES)
+            calls.append(Call(totals.encrypt, (params.scheme, params.public_key, plain, seed)))
+        for number, data in enumerate((yield from compute(calls)), at):
+            yield Send("members", Block(number, data))
+        yield Progress("stats.encrypt", min(blocks[at] + session.parallel * step, len(order)), len(order))
 
 
 def _total(session: Session, matched: npt.NDArray[np.bool_]) -> Part[bytes]:

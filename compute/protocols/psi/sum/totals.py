@@ -17,6 +17,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from msgspec import Meta
 
 from accel import ou, paillier
@@ -41,6 +43,7 @@ MAX_ROWS = 1 << _ROW_BITS
 BOUND = 1 << (MAX_VALUE_BITS + SCALE_BITS + _ROW_BITS)
 # Sign and headroom included, as `accel.packing.Slots.fitting` counts them.
 SLOT_BITS = BOUND.bit_length() + 1 + _ROW_BITS
+SEED_BYTES = 32
 # Values of one key: how many rows, then the sum of each column.
 KeySums = list[int]
 
@@ -101,9 +104,19 @@ def sums_of(table: pa.Table, keys: KeySet, names: Sequence[str]) -> list[KeySums
     return sums
 
 
-def encrypt(scheme: Scheme, key: PublicKey, sums: list[KeySums], rng: Rng) -> bytes:
-    """The ciphertexts of these keys, one key after the other."""
-    packed = SCHEMES[scheme].encrypt_packed(key, sums, bound=BOUND, guard_bits=_ROW_BITS, rng=rng)
+def encrypt(scheme: Scheme, text: str, sums: list[KeySums], seed: bytes) -> bytes:
+    """A `Call`: the ciphertexts of these keys, one key after the other, under the public key in ``text``.
+
+    Their randomness is ChaCha20 (RFC 8439) under ``seed``: 32 bytes, fresh for every call.
+    """
+    stream = Cipher(ChaCha20(seed, bytes(16)), mode=None).encryptor()
+    packed = SCHEMES[scheme].encrypt_packed(
+        public_key(scheme, text),
+        sums,
+        bound=BOUND,
+        guard_bits=_ROW_BITS,
+        rng=lambda length: stream.update(bytes(length)),
+    )
     rows: bytes = packed.carriers.to_numpy().tobytes()
     return rows
 
