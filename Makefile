@@ -1,6 +1,6 @@
 # Every verb does its own set-up and remembers it with a stamp, so that a second run starts at once.
 #   make demo   the whole story on real data, in its own folder var/demo, with a report
-#   make up     chain, portal, workers and three party nodes until Ctrl-C; state in var/up
+#   make up     chain, portal, workers and four party nodes until Ctrl-C; state in var/up
 #   make test   static checks, contract tests, Python tests
 #   make lint   ruff, mypy --strict, import layers, types of the front end
 #   make bench  NAME=psi ARGS=--quick

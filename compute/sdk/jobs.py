@@ -239,9 +239,10 @@ class Jobs:
         finally:
             if attended is not None:
                 attended.stop(grace_s)
-        _require_result(job)
-        if attended is not None and attended.error is not None:
-            raise attended.error
+        own = attended.error if attended is not None else None
+        _require_result(job, own)
+        if own is not None:
+            raise own
         return self._opened(job)
 
     def wait(
@@ -350,16 +351,20 @@ class Jobs:
         )
 
 
-def _require_result(job: Job) -> None:
+def _require_result(job: Job, own: ComputeError | None = None) -> None:
+    """Raise JobEnded unless the job settled; ``own`` is why the consumer's own role stopped, if it did."""
     if job.state == "settled":
         return
     reason = job.reason
+    told = f": {reason.message or reason.code}" if reason else ""
+    # A peer only learns that we stopped; why, we know ourselves.
+    here = f" (here: {own})" if own is not None else ""
     raise JobEnded(
-        f"the job was {job.state}" + (f": {reason.message or reason.code}" if reason else ""),
+        f"the job was {job.state}{told}{here}",
         job=job.job,
         state=job.state,
         code=reason.code if reason else "",
         rule=reason.rule if reason else "",
         remedy=reason.remedy if reason else "",
         party=(reason.party or "") if reason else "",
-    )
+    ) from own
