@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from compute.protocols.local import LocalRun
 from compute.protocols.protocol import Session
-from compute.protocols.workspace import MemoryCache
+from compute.protocols.workspace import Cache, MemoryCache
 from tests.compute.protocols.jobs import Job
 
 ABSENT = {"found": False, "records": []}
@@ -82,7 +82,9 @@ class Parties:
     """A provider's and a consumer's caches, over several jobs."""
 
     def __init__(self) -> None:
-        self.server, self.client, self.jobs = MemoryCache(), MemoryCache(), 0
+        self.server: Cache = MemoryCache()
+        self.client: Cache = MemoryCache()
+        self.jobs = 0
 
     def by_row(self, source: pa.Table, rows: list[int], number: int = 1, **params: Any) -> Versioned:
         base = {"columns": ["size", "note"], "rows": rows}

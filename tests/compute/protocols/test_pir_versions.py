@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compute.errors import CohortTooSmall
+from compute.protocols.directory import DirectoryCache
 from compute.protocols.local import LocalRun
 from compute.protocols.pir.simple import database, linear, records
 from compute.protocols.pir.simple.client import _Opener, _places
@@ -122,6 +124,35 @@ def test_a_spoiled_cache_is_no_cache(part: str) -> None:
     assert (
         run.outputs["server"].metrics["database_cached"] == run.outputs["client"].metrics["hint_cached"] == 0
     )
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_caches_on_disk_serve_mapped_matrices_and_hints(
+    name: str, tmp_path: Path, work: dict[str, int]
+) -> None:
+    for expected_hints in (0, 1):
+        # New objects over the same folders: as after a restart of both sides.
+        parties = Parties()
+        parties.server = DirectoryCache(tmp_path / "server", 1 << 30)
+        parties.client = DirectoryCache(tmp_path / "client", 1 << 30)
+        job = kinds(parties, name)
+        run = job.run()
+        assert job.open(run) == {"answers": RESULTS[name]}
+        metrics = run.outputs["server"].metrics
+        assert metrics["database_cached"] == metrics["hint_cached"] == expected_hints
+    assert work["read"] == 1
+
+
+def test_a_cache_too_small_for_anything_only_costs_time(tmp_path: Path) -> None:
+    for _ in range(2):
+        parties = Parties()
+        parties.server = DirectoryCache(tmp_path / "server", 4096)
+        parties.client = DirectoryCache(tmp_path / "client", 4096)
+        job = kinds(parties, "by_keyword")
+        run = job.run()
+        assert job.open(run) == {"answers": RESULTS["by_keyword"]}
+        metrics = run.outputs["server"].metrics
+        assert metrics["database_cached"] == metrics["hint_cached"] == 0
 
 
 def test_other_columns_keys_limits_and_datasets_share_nothing() -> None:
