@@ -1,3 +1,5 @@
+from math import factorial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -117,3 +119,17 @@ def test_bad_seed_and_lengths_are_refused():
             ea.compress(random_words(5, 2), 3, seed)
     with pytest.raises(BadParameter):
         ea.compress_pair(random_words(5, 2), random_words(6), 3, SEED)
+
+
+def test_pairs_of_outputs_agree_as_often_as_the_readme_says():
+    """Its formula, where it predicts enough pairs to count: 0.80 a run."""
+    weight, block, outputs, runs, found = 100, 1000, 20_000, 40, 0
+    for run in range(runs):
+        source = np.random.default_rng(run)
+        points = source.integers(0, block, weight)
+        noise = source.integers(0, 2**64, (weight, 1), dtype=np.uint64)
+        result = ea.compress_noise(points, noise, block, outputs, bytes([run]) * 16)
+        _, counts = np.unique(result, return_counts=True)
+        found += int((counts * (counts - 1) // 2).sum())
+    predicted = (7 / 12) ** 7 * (factorial(14) / factorial(7)) * weight**-7 * outputs**2 / 2
+    assert 0.4 * predicted < found / runs < 2 * predicted
