@@ -32,7 +32,8 @@ def test_a_two_node_psi_ends_with_a_result_only_the_consumer_opens_and_receipts_
     result = order.open({"left": sealed})
     expected = sorted(f"p{i:03d}" for i in range(21, 60))
     assert result["count"] == len(expected)
-    assert [row[0] for row in result["left"]["rows"]] == expected
+    # In the order of digests, which tells nothing about the order of the table.
+    assert sorted(row[0] for row in result["left"]["rows"]) == expected
 
     left, right = east.receipt_of(order.job), laboratory.receipt_of(order.job)
     assert left.transcript == right.transcript != "0x" + "00" * 32
