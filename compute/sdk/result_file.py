@@ -5,6 +5,7 @@ Results are what each kind's README says. The tables in them are found by their 
     {"left": {"columns": […], "rows": […]}, …}     one table per role
     {"groups": {"name": {"count": …}, …}}          one row per group
     {"answers": [{"found": …, "records": […]}]}    one row per record found, or per query that found none
+    {"answers": [true, false]}                     one row per query
     {"count": 7}                                   one row, where there are single values alone
 """
 
@@ -81,9 +82,10 @@ def result_tables(value: Any) -> dict[str, pa.Table]:
     return found
 
 
-def _answered(answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _answered(answers: Sequence[Mapping[str, Any] | bool]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for number, answer in enumerate(answers, 1):
+    for number, given in enumerate(answers, 1):
+        answer: Mapping[str, Any] = {"found": given} if isinstance(given, bool) else given
         head = {"query": number, **{name: cell for name, cell in answer.items() if name != "records"}}
         for record in answer.get("records") or [{}]:
             if both := head.keys() & record.keys():

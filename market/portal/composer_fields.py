@@ -97,8 +97,9 @@ class Slots(forms.Widget):
             select = self.make()
             select.choices = [("", "—"), *self.choices]
             identifier = str((attrs or {}).get("id", "id_" + name)) + (f"_{index}" if index else "")
-            own = {**(attrs or {}), "id": identifier, "aria-label": gettext("number {n}").format(n=index + 1)}
-            if index:
+            own = {**(attrs or {}), "id": identifier}
+            if index:  # the first has the field's own label
+                own["aria-label"] = gettext("number {n}").format(n=index + 1)
                 own.pop("required", None)
             current = values[index] if index < len(values) else ""
             shown.append((select.render(name, current, own, renderer),))

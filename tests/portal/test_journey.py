@@ -109,7 +109,7 @@ def publish_offer(desk: Desk, dataset: str) -> None:
     """A provider opens an offer on its table, all columns, PSI and statistics."""
     page = desk.page
     page.goto(desk.url + "/datasets/")
-    name = dataset if dataset != "table" else re.compile("^(?!.*(ncryption|service)).*$", re.IGNORECASE)
+    name = dataset if dataset != "table" else re.compile("^(?!.*(ncryption|service|board)).*$", re.IGNORECASE)
     page.locator("tbody tr td:first-child a").filter(has_text=name).first.click()
     page.get_by_role("link", name="Make an offer").click()
     page.fill("#id_title", f"{desk.username}: joint research")
@@ -155,7 +155,8 @@ def run_job(desk: Desk, market: Market) -> str:
     page.locator("#id_grant-left").select_option(label=_option(page, "left", "Hospital East"))
     page.locator("#id_grant-right").select_option(label=_option(page, "right", "Laboratory"))
     for side in ("left", "right"):
-        page.locator(f'[name="param-keys.{side}"]').fill(KEY)
+        page.locator(f'[name="param-keys.{side}"]').first.select_option(KEY)
+    page.locator("summary", has_text="Bounds").click()
     page.locator('[name="param-max_elements"]').fill("600")
     desk.shot("05-composer")
     page.get_by_role("button", name="Save the draft").click()

@@ -163,6 +163,13 @@ def test_member_says_yes_or_no_beside_each_keyword(desk: Any) -> None:
     assert "UA, 16   no" in run(*arguments).stdout
 
 
+def test_the_result_of_a_membership_is_shown_and_written_like_any_other(desk: Any, tmp_path: Path) -> None:
+    desk({"answers": [True, False]})
+    assert "answers: 2 rows" in run("jobs", "result", JOB).stdout
+    assert run("jobs", "result", JOB, "--out", str(tmp_path / "found.csv")).exit_code == 0
+    assert (tmp_path / "found.csv").read_text().splitlines()[1:] == ["1,true", "2,false"]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
