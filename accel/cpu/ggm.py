@@ -32,7 +32,7 @@ def expand_punctured(points: I64, sums: U64, leaves: int) -> U64:
         nodes = _children(nodes)
         nodes[trees, at] = 0
         nodes[trees, at ^ 1] = 0
-        sides = np.bitwise_xor.reduce(nodes.reshape(len(points), -1, 2, 2), axis=1)
+        sides = np.bitwise_xor.reduce(nodes.reshape(len(points), nodes.shape[1] // 2, 2, 2), axis=1)
         nodes[trees, at ^ 1] = sides[trees, at & 1 ^ 1] ^ sums[:, level]
         nodes = nodes[:, : width(leaves, level + 1)]
     return np.array(nodes)

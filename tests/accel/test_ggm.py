@@ -80,6 +80,16 @@ def test_punctured_tree_lacks_one_leaf(data, leaves, trees):
     assert not punctured[np.arange(trees), points].any()
 
 
+@pytest.mark.parametrize("backend", ggm.EXPAND.available())
+@pytest.mark.parametrize("leaves", [1, 2, 37])
+def test_no_trees(backend, leaves):
+    blocks, sums = ggm.expand(random_seeds(0), leaves, backend=backend)
+    assert blocks.shape == (0, leaves, 2)
+    assert sums.shape == (0, ggm.depth(leaves), 2, 2)
+    points = np.empty(0, dtype=np.int64)
+    assert ggm.expand_punctured(points, sums[:, :, 0].copy(), leaves, backend=backend).shape == (0, leaves, 2)
+
+
 def test_a_wrong_sum_spoils_what_grows_from_it_and_nothing_else():
     blocks, sums = ggm.expand(random_seeds(1), 8)
     points = np.array([0], dtype=np.int64)
