@@ -27,6 +27,7 @@ from compute.protocols.identifiers import (
     require_key_type,
 )
 from compute.protocols.key_texts import UNFIT, Texts, texts_of
+from compute.protocols.stream import sorted_order
 
 DIGEST_BYTES = 32
 # Rows worked on at once: what lies beside the result is bounded by it.
@@ -122,12 +123,15 @@ def grouped(digests: Digests, rows: Numbers, *, without_key: int = 0, unfit: int
 def digest_order(digests: Digests) -> Numbers:
     """The order that sorts digests; equal ones keep their order."""
     heads = leading_words(digests)
-    order = np.argsort(heads)
-    sorted_heads = heads[order]
-    if (sorted_heads[1:] != sorted_heads[:-1]).all():
+    order, distinct = sorted_order(heads)
+    if distinct:
         return order
-    # Equal heads: repeats, or (one pair in 2^64, unless somebody searched for it) different digests.
+    order = np.argsort(heads, kind="stable")
     words = np.ascontiguousarray(digests).view(">u8")
+    alike = np.flatnonzero(heads[order[1:]] == heads[order[:-1]])
+    if (words[order[alike]] == words[order[alike + 1]]).all():
+        return order  # equal heads are repeats
+    # One pair of keys in 2^64 begins alike, unless somebody searched for it.
     return np.lexsort((words[:, 3], words[:, 2], words[:, 1], heads))
 
 

@@ -98,11 +98,26 @@ def uniform_order(count: int, rng: Rng) -> npt.NDArray[np.int64]:
     """A uniform order of ``range(count)``, as `permutation`, at array speed."""
     while True:
         keys = np.frombuffer(rng(8 * count), np.uint64)
-        order = np.argsort(keys)
-        drawn = keys[order]
-        # Of equal keys, which come up once in 2^25 draws of a million, the order would not be uniform.
-        if (drawn[1:] != drawn[:-1]).all():
+        order, distinct = sorted_order(keys)
+        # Of equal keys the order would not be uniform.
+        if distinct:
             return order
+
+
+def sorted_order(keys: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], bool]:
+    """An order that sorts random keys by their leading bits at least, and whether these all differ."""
+    bits = np.uint64(max(1, (len(keys) - 1).bit_length()))
+    if 3 * int(bits) <= 62:
+        # Place and leading bits in one number: sorting numbers is several times as fast as sorting places.
+        # That leading bits meet by chance has a probability of at most 1 in 16.
+        packed = np.sort((keys >> bits << bits) | np.arange(len(keys), dtype=np.uint64))
+        order = (packed & ((np.uint64(1) << bits) - np.uint64(1))).view(np.int64)
+        packed >>= bits
+        if (packed[1:] != packed[:-1]).all():
+            return order, True
+    order = np.argsort(keys)
+    drawn = keys[order]
+    return order, bool((drawn[1:] != drawn[:-1]).all())
 
 
 def tags(points: bytes, binding: bytes, width: int) -> list[bytes]:

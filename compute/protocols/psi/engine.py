@@ -175,21 +175,26 @@ def _receive_wave(side: Side, wave: int) -> Part[Arrays]:
         here, there = match(output[:, : plan.tag_bytes], theirs[start : start + plan.peer], peer)
         real = order[here] < len(keys)  # random items match by chance alone
         here, there = here[real], there[real]
-        in_their_order = np.argsort(there)
-        here, there = here[in_their_order], there[in_their_order]
-        bits[start + there] = True
         count += len(here)
-        matched, secrets = order[here], output[here, -KEY_BYTES:]
+        matched = order[here]
+        if not side.mutual and not width:
+            rows, _ = keys.rows_of(np.sort(matched))
+            pieces.append((rows, np.empty((len(rows), 0), np.uint8)))
+            continue
+        in_their_order = np.argsort(there)
+        here, there, matched = here[in_their_order], there[in_their_order], matched[in_their_order]
+        bits[start + there] = True
+        secrets = output[here, -KEY_BYTES:]
         plain = np.empty((len(here), 0), np.uint8)
         if width:
             plain = labels.open_sealed(sealed[start + there], secrets, side.context(peer), peer)
         by_digest = np.argsort(matched)
         rows, owners = keys.rows_of(matched[by_digest])
-        pieces.append((rows, plain[by_digest][owners], _first_rows(keys, matched), secrets))
-    rows, plain, firsts, secrets = (np.concatenate(column) for column in zip(*pieces, strict=True))
-    if not side.mutual:
-        return np.array([count]), rows, plain
-    return np.array([count]), rows, plain, np.packbits(bits), firsts, secrets
+        firsts = (_first_rows(keys, matched), secrets) if side.mutual else ()
+        pieces.append((rows, plain[by_digest][owners], *firsts))
+    rows, plain, *for_sender = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    told = (np.packbits(bits), *for_sender) if side.mutual else ()
+    return np.array([count]), rows, plain, *told
 
 
 def _send_wave(side: Side, wave: int) -> Part[Arrays]:
