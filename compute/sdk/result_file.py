@@ -5,6 +5,7 @@ Results are what each kind's README says. The tables in them are found by their 
     {"left": {"columns": […], "rows": […]}, …}     one table per role
     {"groups": {"name": {"count": …}, …}}          one row per group
     {"answers": [{"found": …, "records": […]}]}    one row per record found, or per query that found none
+    {"answers": [true, …]}                         one row per query
     {"answers": [true, false]}                     one row per query
     {"count": 7}                                   one row, where there are single values alone
 """
@@ -76,10 +77,18 @@ def result_tables(value: Any) -> dict[str, pa.Table]:
     if isinstance(value.get("answers"), Sequence):
         found["answers"] = _of_records(_answered(value["answers"]))
     if not found:
-        single = {name: part for name, part in value.items() if part is not None}
+        single = _flat(value)
         if single and not any(isinstance(part, Mapping | list | tuple) for part in single.values()):
             found["result"] = _of_records([single])
     return found
+
+
+def _flat(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Single values, those of the protocol that ran too (``protocol.name``); what is missing is left out."""
+    protocol = value.get("protocol")
+    told = protocol if isinstance(protocol, Mapping) else {}
+    single = {name: part for name, part in value.items() if part is not None and part is not told}
+    return single | {f"protocol.{name}": part for name, part in told.items()}
 
 
 def _answered(answers: Sequence[Mapping[str, Any] | bool]) -> list[dict[str, Any]]:

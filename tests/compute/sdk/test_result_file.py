@@ -38,7 +38,13 @@ MODEL = {"intercept": 0.5, "coefficients": {"x": 1.0}}
         (BOTH, {"part": "right"}, '"id"\n'),
         (STATS, {}, '"group","count","mean"\n"a",3,0.1\n"b",4,2\n'),
         ({"count": 7, "left": None}, {}, '"count"\n7\n'),
+        (
+            {"count": 7, "protocol": {"name": "rr22", "reason": "fast"}, "left": None},
+            {},
+            '"count","protocol.name","protocol.reason"\n7,"rr22","fast"\n',
+        ),
         ({"answers": [{"found": True}, {"found": False}]}, {}, '"query","found"\n1,true\n2,false\n'),
+        ({"answers": [True, False]}, {}, '"query","found"\n1,true\n2,false\n'),
     ],
 )
 def test_a_result_as_csv(tmp_path: Path, value: Any, options: dict[str, Any], expected: str) -> None:
