@@ -9,8 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from accel import sm3
@@ -34,6 +36,7 @@ from compute.protocols.runner import run
 from compute.wire.channel import memory_channels
 from tests.compute.protocols import cluster_work as work
 from tests.compute.protocols.cluster_work import PACKAGES
+from tests.compute.protocols.jobs import Job
 
 
 class Sum(Message, frozen=True, tag="test.sum"):
@@ -224,6 +227,32 @@ async def test_a_job_ends_right_though_a_worker_is_killed_in_the_middle(
     assert one.output.units == two.output.units == sum(int(array.sum()) for array in arrays)
     assert one.transcript == two.transcript
     assert not os.path.exists(f"/proc/{victim}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("protocol", ["ecdh", "rr22"])
+async def test_an_intersection_hands_its_work_to_the_cluster(cluster: RayExecutor, protocol: str) -> None:
+    asked: list[str] = []
+
+    def counting(calls: tuple[Call, ...]) -> tuple[Any, ...]:
+        asked.extend(name_of(call.function) for call in calls)
+        return cluster(calls)
+
+    ids = {"left": [f"p{i}" for i in range(331)], "right": [f"p{i}" for i in range(200, 477)]}
+    params = {"keys": {"left": ["id"], "right": ["id"]}, "protocol": protocol, "max_elements": 1000}
+    job = Job("psi", params, {role: pa.table({"id": values}) for role, values in ids.items()})
+    left, right = memory_channels(idle_timeout_s=300)
+    results = await asyncio.gather(
+        *(
+            run(job.steps(role), channels, role=role, binding=job.binding, calls=counting)
+            for role, channels in (("left", {"right": left}), ("right", {"left": right}))
+        )
+    )
+    assert asked, "the protocol has no calls to hand out"
+    rows = results[0].output.rows
+    assert rows is not None
+    assert sorted(rows.column("id").to_pylist()) == sorted(set(ids["left"]) & set(ids["right"]))
 
 
 def test_all_executors_are_documented() -> None:
