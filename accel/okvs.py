@@ -106,16 +106,25 @@ DECODE: Op[[U64, U64, bytes, Shape], U64] = Op("okvs.decode", sample=_sample_tab
 DECODE.backend("reference")(_reference.decode)
 
 
-def _register(level: str, needs: str, instructions: str, hash_items: _cpu.Hash) -> None:
-    @ENCODE.backend(level, needs=needs, instructions=instructions)
-    def encode(items: U64, values: U64, seed: bytes, shape: Shape, mask_seed: bytes) -> U64:
-        run = _cpu.encode_with if shape[2] <= _wide.NARROW else _wide.encode_with
-        return run(hash_items, items, values, seed, shape, mask_seed)
+# Tables in bins too wide for 16 bits: other kernels, the same specification.
+ENCODE_WIDE: Op[[U64, U64, bytes, Shape, bytes], U64] = Op("okvs.encode_wide", sample=_sample)
+ENCODE_WIDE.backend("reference")(_reference.encode)
 
-    @DECODE.backend(level, needs=needs, instructions=instructions)
-    def decode(table: U64, items: U64, seed: bytes, shape: Shape) -> U64:
-        run = _cpu.decode_with if shape[2] <= _wide.NARROW else _wide.decode_with
-        return run(hash_items, table, items, seed, shape)
+DECODE_WIDE: Op[[U64, U64, bytes, Shape], U64] = Op("okvs.decode_wide", sample=_sample_table)
+DECODE_WIDE.backend("reference")(_reference.decode)
+
+
+def _register(level: str, needs: str, instructions: str, hash_items: _cpu.Hash) -> None:
+    def encode_on(run: Callable[..., U64]) -> Callable[[U64, U64, bytes, Shape, bytes], U64]:
+        return lambda items, values, seed, shape, mask: run(hash_items, items, values, seed, shape, mask)
+
+    def decode_on(run: Callable[..., U64]) -> Callable[[U64, U64, bytes, Shape], U64]:
+        return lambda table, items, seed, shape: run(hash_items, table, items, seed, shape)
+
+    for encoding, run in ((ENCODE, _cpu.encode_with), (ENCODE_WIDE, _wide.encode_with)):
+        encoding.backend(level, needs=needs, instructions=instructions)(encode_on(run))
+    for decoding, evaluate in ((DECODE, _cpu.decode_with), (DECODE_WIDE, _wide.decode_with)):
+        decoding.backend(level, needs=needs, instructions=instructions)(decode_on(evaluate))
 
 
 def _register_vectors(level: str, instructions: str) -> None:
@@ -209,7 +218,8 @@ def encode(
     _check_seed(seed)
     shape = layout(len(rows), security_bits, bin_items).shape
     mask_seed = draw(rng, _MASK_SEED_BYTES)
-    return ENCODE.select(backend, batch=len(rows))(rows, values, seed, shape, mask_seed)
+    op = ENCODE if shape[2] <= _wide.NARROW else ENCODE_WIDE
+    return op.select(backend, batch=len(rows))(rows, values, seed, shape, mask_seed)
 
 
 def decode(
@@ -232,7 +242,8 @@ def decode(
     shape = layout(n, security_bits, bin_items)
     if len(table) != shape.size:
         raise BadParameter(f"a table of {n} items has {shape.size} rows, not {len(table)}")
-    return DECODE.select(backend, batch=len(rows))(table, rows, seed, shape.shape)
+    op = DECODE if shape.sparse <= _wide.NARROW else DECODE_WIDE
+    return op.select(backend, batch=len(rows))(table, rows, seed, shape.shape)
 
 
 def _check_items(items: Any) -> U64:
@@ -266,6 +277,7 @@ def _known() -> tuple[U64, U64, bytes, Shape]:
 
 
 @ENCODE.known_answer
+@ENCODE_WIDE.known_answer
 def _known_table(run: Callable[[U64, U64, bytes, Shape, bytes], U64]) -> None:
     items, values, seed, shape = _known()
     for width in (1, 2):
@@ -275,6 +287,7 @@ def _known_table(run: Callable[[U64, U64, bytes, Shape, bytes], U64]) -> None:
 
 
 @DECODE.known_answer
+@DECODE_WIDE.known_answer
 def _known_values(run: Callable[[U64, U64, bytes, Shape], U64]) -> None:
     items, _, seed, shape = _known()
     words = np.arange(2 * shape[0] * (shape[2] + shape[3]), dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
