@@ -121,7 +121,7 @@ def _take_noise(session: Session, peer: str, states: list[_State]) -> Part[None]
         calls.append(Call(vole.take_noise, arguments))
     for state, leaves in zip(noisy, (yield from compute(calls)), strict=True):
         state.leaves = leaves
-    yield from _check_noise(session, peer, [state for state in noisy if state.shape.combined])
+    expected = yield from _combine_noise(session, peer, [s for s in noisy if s.shape.combined])
     calls = []
     for state in states:
         if state.shape.noise:
@@ -133,9 +133,15 @@ def _take_noise(session: Session, peer: str, states: list[_State]) -> Part[None]
         del state.columns, state.bits
     for state, (a, c) in zip(states, (yield from compute(calls)), strict=True):
         state.a, state.c = a, c
+    # The sender answered meanwhile; nothing that depends on its noise has been sent.
+    for digest in expected:
+        came = yield from receive_bytes(peer, DIGEST_BYTES, CORRELATE)
+        if not hmac.compare_digest(came.rest(), digest):
+            raise ProtocolAbort(f"the noise that {peer} made does not fit together")
 
 
-def _check_noise(session: Session, peer: str, states: list[_State]) -> Part[None]:
+def _combine_noise(session: Session, peer: str, states: list[_State]) -> Part[list[bytes]]:
+    """Ask for the digests of the sender's combinations; what they must be."""
     chosen = [np.frombuffer(session.rng(BLOCK_BYTES), np.uint64) for _ in states]
     calls = [
         Call(vole.combination, (s.shape, s.columns, s.bits, s.points, s.leaves, at))
@@ -145,10 +151,7 @@ def _check_noise(session: Session, peer: str, states: list[_State]) -> Part[None
     for at, (masked, digest) in zip(chosen, (yield from compute(calls)), strict=True):
         expected.append(digest)
         yield from send_bytes(peer, (at, masked), CORRELATE)
-    for digest in expected:
-        came = yield from receive_bytes(peer, DIGEST_BYTES, CORRELATE)
-        if not hmac.compare_digest(came.rest(), digest):
-            raise ProtocolAbort(f"the noise that {peer} made does not fit together")
+    return expected
 
 
 def _evaluate(peer: str, states: list[_State]) -> Part[tuple[Items, ...]]:
