@@ -144,9 +144,8 @@ class RayExecutor:
             raise MemoryError from error
         except self._ray.exceptions.RayError as error:
             raise ExecutorFailed(f"the cluster could not do a call: {type(error).__name__}") from error
-        finally:
-            for reference in pending:
-                self._ray.cancel(reference, force=False)
+        # What is left of them after an error runs to its end: cancelling a call that is just completing makes
+        # Ray 2.60 abort the whole process ("Tried to complete task that was not pending").
         if not all(is_plain(result, self._packages) for result in results):
             raise ExecutorFailed("a call gave something that is no plain data")
         return tuple(results)
