@@ -41,6 +41,9 @@ FAILURE_BITS = 40
 ROW_BYTES = 128
 ROW = DIGEST_BYTES + 8
 MOST_PARTITIONS = 1 << 12
+# Partitions are small beside the memory: one is sorted, and read again for each bucket in it.
+PARTITIONS_PER_MEMORY = 16
+_HEADER_BYTES = 1 << 10
 
 
 def bound(count: int, buckets: int) -> int:
@@ -163,7 +166,7 @@ def collect(
 def _spill(
     session: Session, table: pa.Table, columns: Sequence[str], normalisation: Normalisation, needed: int
 ) -> Part[Source]:
-    partitions = power_of_two(-(-4 * needed // session.memory_bytes), MOST_PARTITIONS)
+    partitions = power_of_two(-(-PARTITIONS_PER_MEMORY * needed // session.memory_bytes), MOST_PARTITIONS)
     workspace = session.workspace
     # What an attempt that was cut left behind is made again: it may be half.
     for index in range(partitions):
@@ -259,12 +262,24 @@ def pack(*arrays: npt.NDArray[Any]) -> bytes:
 
 
 def unpack(data: memoryview) -> list[npt.NDArray[Any]]:
-    """The arrays of `pack`; raises DataError if they are damaged."""
-    stream = io.BytesIO(data)
-    found = []
+    """The arrays of `pack`, not copied; raises DataError if they are damaged."""
+    found: list[npt.NDArray[Any]] = []
+    at = 0
     try:
-        while stream.tell() < len(data):
-            found.append(np.lib.format.read_array(stream, allow_pickle=False))
+        while at < len(data):
+            header = io.BytesIO(data[at : at + _HEADER_BYTES])
+            if np.lib.format.read_magic(header) != (1, 0):
+                raise ValueError("another version of the format")
+            shape, _, dtype = np.lib.format.read_array_header_1_0(header)
+            if dtype.hasobject:
+                raise ValueError("no plain array")
+            at += header.tell()
+            count = math.prod(shape)
+            if count:
+                found.append(np.frombuffer(data, dtype, count, at).reshape(shape))
+            else:
+                found.append(np.empty(shape, dtype))
+            at += count * dtype.itemsize
     except (ValueError, EOFError) as error:
         raise DataError("a file of the workspace is damaged") from error
     return found
