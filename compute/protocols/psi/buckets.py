@@ -201,12 +201,13 @@ def _append(workspace: Workspace, digests: Digests, rows: Numbers, partitions: i
     if numbers is None:
         workspace.append(_partition(0), records.tobytes())
         return
-    order = np.argsort(numbers, kind="stable")
-    ends = np.searchsorted(numbers[order], np.arange(partitions, dtype=np.uint64), side="right")
+    order = np.argsort(numbers.astype(np.uint16), kind="stable")
+    ends = np.cumsum(np.bincount(numbers.astype(np.int64), minlength=partitions))
+    sorted_records = records.view(f"V{ROW}").reshape(-1)[order]
     start = 0
     for index, end in enumerate(ends.tolist()):
         if end > start:
-            workspace.append(_partition(index), records[order[start:end]].tobytes())
+            workspace.append(_partition(index), sorted_records[start:end].tobytes())
         start = end
 
 
