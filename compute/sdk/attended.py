@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class Attended:
-    """A role that runs from now on. ``error`` is the consumer's own view of an end without result."""
+    """A role that runs from now on. ``error`` is the consumer's own view of an end without result.
+
+    ``stopped``: it was still at work when the job had ended, so its error is no cause but a consequence.
+    """
 
     def __init__(self, jobs: Jobs, order: Order) -> None:
         self._jobs = jobs
@@ -29,6 +32,7 @@ class Attended:
         self._cancel = asyncio.Event()
         self._told: queue.SimpleQueue[TimelineEvent] = queue.SimpleQueue()
         self.error: ComputeError | None = None
+        self.stopped = False
         self._thread = threading.Thread(target=self._run, name="consumer-role", daemon=True)
         self._thread.start()
 
@@ -42,6 +46,7 @@ class Attended:
         """The job is final: nothing more can come of the role, unless it is just writing its output."""
         self._thread.join(grace_s)
         if self._thread.is_alive():
+            self.stopped = True
             with contextlib.suppress(RuntimeError):  # the role ended this very moment
                 self._loop.call_soon_threadsafe(self._cancel.set)
             self._thread.join()

@@ -240,7 +240,7 @@ class Jobs:
             if attended is not None:
                 attended.stop(grace_s)
         own = attended.error if attended is not None else None
-        _require_result(job, own)
+        _require_result(job, own if attended is not None and not attended.stopped else None)
         if own is not None:
             raise own
         return self._opened(job)
