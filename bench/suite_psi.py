@@ -199,6 +199,7 @@ def _task(folder: Path, files: tuple[Path, Path], variant: Variant) -> Task:
         "keys": {"left": ["id"], "right": ["id"]},
         "output_to": ["left", "right"],
         "max_elements": 1 << 25,
+        "deliver_to_consumer": False,
         **variant.params,
     }
     return Task("psi", params, files, (folder / "out-left.csv", folder / "out-right.csv"))
