@@ -173,7 +173,7 @@ class Journal:
         name = f"{_PREFIX}{index}"
         try:
             kept = msgspec.msgpack.decode(self.workspace.read(name), type=_Kept, strict=True)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise DataError(f"{name} in the job's workspace is damaged") from error
         if kept.binding != self.binding or kept.inputs != self.inputs[self.role]:
             return None

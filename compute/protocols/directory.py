@@ -166,6 +166,9 @@ class DirectoryWorkspace:
                     (self._whole / name).unlink()
             for name in _files(self._spills):
                 if name in noted.spills:
+                    # Cutting a file to more than it has would fill it up with zeros.
+                    if (self._spills / name).stat().st_size < noted.spills[name]:
+                        raise DataError(f"{name} in the job's workspace is damaged: a part of it is missing")
                     os.truncate(self._spills / name, noted.spills[name])
                 else:
                     (self._spills / name).unlink()
@@ -200,11 +203,14 @@ class DirectoryWorkspace:
 
     def _read_marks(self) -> dict[int, _Noted]:
         try:
-            return msgspec.json.decode((self._folder / "marks").read_bytes(), type=dict[int, _Noted])
+            marks = msgspec.json.decode((self._folder / "marks").read_bytes(), type=dict[int, _Noted])
         except FileNotFoundError:
             return {0: _Noted()}
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise DataError("the note on the job's marks is damaged") from error
+        if not marks:
+            raise DataError("the note on the job's marks is damaged")
+        return marks
 
 
 class DirectoryCache:

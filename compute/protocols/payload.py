@@ -25,7 +25,7 @@ def decode(payload_type: type[T], payloads: Mapping[str, bytes], role: str) -> T
         raise BadMessage(f"there is no result of the role {role}")
     try:
         return msgspec.json.decode(payloads[role], type=payload_type, strict=True)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadMessage(f"the result of {role} is malformed: {error}") from error
 
 

@@ -48,7 +48,7 @@ def decode(document_type: type[T], data: bytes) -> T:
     refuse_deep(data)
     try:
         return msgspec.json.decode(data, type=document_type, strict=True)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadInput(str(error)) from error
     except RecursionError:
         raise BadInput(TOO_DEEP) from None

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from compute.errors import BadInput, BadMessage, ProtocolAbort
+from compute.protocols.pir.simple import records
 from compute.protocols.pir.simple.shape import Need, SegmentShape, Setup
 from compute.protocols.pir.simple.trust import check_setup
 from compute.protocols.protocol import Message
@@ -150,6 +152,32 @@ def test_a_server_that_spoils_a_keyword_is_a_server_that_has_none() -> None:
     assert all(isinstance(end, RunResult) for end in ends.values()), ends
     result = job.kind.open_result(job.consumer(), {"client": ends["client"].output.sealed})
     assert result == {"answers": [{"found": False, "records": []}]}
+
+
+NO_ROWS = {
+    "too deep": b"[" * 2000,
+    "deep and closed": b"[[" + b"[" * 900 + b"]" * 900 + b",0]]",
+    "not UTF-8": b'[["\xff",0]]',
+    "too few values": b"[[0]]",
+    "a number beyond all": b"[[1e999,0]]",
+}
+
+
+@pytest.mark.parametrize("content", NO_ROWS.values(), ids=NO_ROWS)
+def test_a_server_that_seals_nonsense_does_not_see_who_opened_it(
+    content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nonsense(table: pa.Table, columns: Any, rows: Any, offsets: Any, most: int) -> records.Records:
+        count = len(offsets) - 1
+        starts = np.arange(count + 1, dtype=np.int64) * len(content)
+        return records.Records(np.frombuffer(content * count, np.uint8), starts)
+
+    monkeypatch.setattr(records, "encode", nonsense)
+    job = by_keyword(11, [["P0003"]])
+    ends = job.run_async()
+    assert all(isinstance(end, RunResult) for end in ends.values()), ends
+    with pytest.raises(BadMessage, match="does not open"):
+        job.kind.open_result(job.consumer(), {"client": ends["client"].output.sealed})
 
 
 def announced(**changes: Any) -> Setup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -353,9 +354,21 @@ def test_marks_that_are_not_noted_or_damaged_are_named(tmp_path: Path, workspace
     with pytest.raises(DataError, match="missing"):
         disk.rewind(1)
     disk.close()
-    (tmp_path / "other" / "marks").write_bytes(b"{")
-    with pytest.raises(DataError, match="damaged"):
-        DirectoryWorkspace(tmp_path / "other")
+    for damage in (b"{", b"{}", b'{"0": {"whole": ["\xff"]}}'):
+        (tmp_path / "other" / "marks").write_bytes(damage)
+        with pytest.raises(DataError, match="damaged"):
+            DirectoryWorkspace(tmp_path / "other")
+
+
+def test_a_spill_that_lost_its_end_is_not_filled_up_with_zeros(tmp_path: Path) -> None:
+    workspace = DirectoryWorkspace(tmp_path)
+    workspace.append("spill", b"x" * 100)
+    workspace.settle(1)
+    workspace.close()
+    os.truncate(tmp_path / "spills" / "spill", 40)
+    workspace = DirectoryWorkspace(tmp_path)
+    with pytest.raises(DataError, match="missing"):
+        workspace.rewind(1)
 
 
 def test_what_a_mark_needs_is_kept_aside_and_then_let_go(tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ def change(**fields):
         b"[]",
         b"{",
         b"\xff",
+        b'{"\xff": 1}',
         change()[:-1],
         change() + b"x",
         change(extra=1),

@@ -28,6 +28,7 @@ from compute.protocols.identifiers import column
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
+_Value = bool | int | float | str | None
 KEY_BYTES = 16
 TAG_BYTES = 16
 LENGTH_BYTES = 4
@@ -138,10 +139,14 @@ def open_sealed(sealed: bytes, key: bytes) -> bytes | None:
 
 
 def parse(record: bytes, columns: Sequence[str]) -> list[dict[str, Any]] | None:
-    """The rows of a record, or None unless each has exactly one value per column asked for."""
+    """The rows of a record, or None unless each has exactly one value per column asked for.
+
+    The server chose the bytes: whatever they are, no error may tell it that this record was asked for. Cells
+    have no depth, for what nests deeply fails in the decoder or, a little less deep, where it is passed on.
+    """
     try:
-        rows = msgspec.json.decode(record, type=list[list[Any]])
-    except msgspec.MsgspecError:
+        rows = msgspec.json.decode(record, type=list[list[_Value]])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     if any(len(row) != len(columns) for row in rows):
         return None
