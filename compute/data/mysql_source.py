@@ -80,7 +80,7 @@ def batches(
             for texts in _rows(connection, query):
                 yield _typed(name, texts, columns, types, schema, rows)
                 rows += len(texts)
-    except (pymysql.MySQLError, pa.ArrowException, OSError) as error:
+    except (pymysql.MySQLError, pa.ArrowException, OSError, UnicodeError) as error:
         # The database's own words may repeat a value: they must not reach a log.
         raise DataError(f"{name}: {_what(error)}", file=name) from None
 
@@ -287,17 +287,17 @@ def _settings(path: Path) -> dict[str, Any]:
         raise _bad_address(path) from None
     if address.scheme not in ("mysql", "mariadb") or not address.hostname:
         raise _bad_address(path)
-    if unknown := set(options) - {"ssl_ca"}:
+    if set(options) - {"ssl_ca"}:
+        # Their names are not repeated: behind a question mark there may be the end of a password.
         raise DataError(
-            f"the address in {path.name} has options that are not known: {', '.join(sorted(unknown))}; "
-            "known is ssl_ca",
-            file=path.name,
+            f"the address in {path.name} has options that are not known; known is ssl_ca", file=path.name
         )
     return {
         "host": address.hostname,
         "port": port,
         "user": unquote(address.username or ""),
-        "password": unquote(address.password or ""),
+        # Texts would become Latin-1, and an error for all that is not.
+        "password": unquote(address.password or "").encode(),
         "database": _database(address),
         "charset": "utf8mb4",
         "cursorclass": SSCursor,

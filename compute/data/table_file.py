@@ -19,6 +19,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Literal
@@ -63,6 +64,15 @@ def write(
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file that becomes ``path`` if the block ends well, and is gone if not; raises DiskFull, DataError."""
+    try:
+        is_file = stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        is_file = True
+    except (OSError, ValueError):
+        is_file = False
+    # Renaming onto a device or pipe takes it away from everybody who uses it.
+    if not is_file or not path.name:
+        raise DataError(f"{path.name} cannot be written: it is there and no plain file", file=path.name)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

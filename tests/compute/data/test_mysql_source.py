@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from urllib.parse import quote
 
 import pyarrow as pa
 import pymysql
@@ -263,10 +264,25 @@ def test_a_value_is_never_in_the_error(database, schema, source):
     assert caught.value.__suppress_context__
 
 
+def test_a_password_may_hold_any_letter(database, schema, source, tmp_path):
+    user = f"liutong_{secrets.token_hex(4)}"
+    database.execute(f"CREATE TABLE {schema}.t (id text)")
+    database.execute(f"CREATE USER {user}@'127.0.0.1' IDENTIFIED BY 'é密码'")
+    try:
+        database.execute(f"GRANT SELECT ON {schema}.t TO {user}@'127.0.0.1'")
+        made = source([ID], table=f"{schema}.t")
+        (tmp_path / "dsn").write_text(f"mysql://{user}:{quote('é密码')}@127.0.0.1:3306/{schema}")
+        assert made.read().num_rows == 0
+    finally:
+        database.execute(f"DROP USER {user}@'127.0.0.1'")
+
+
 ADDRESSES = {
     "nobody listens": ("mysql://someone:hunter2@127.0.0.1:1/test", "dsn_file"),
     "a wrong password": ("mysql://liutong-nobody:hunter2@127.0.0.1:3306/test", "user or password"),
     "another database": ("postgresql://someone:hunter2@127.0.0.1/test", "mysql://"),
+    "an option that is a password": ("mysql://someone:80?hunter2=1@127.0.0.1/test", "known is ssl_ca"),
+    "no name of a host": ("mysql://someone:hunter2@..com/test", "dsn_file"),
     "an option": ("mysql://someone:hunter2@127.0.0.1/test?local_infile=1", "known is ssl_ca"),
     "a port": ("mysql://someone:hunter2@127.0.0.1:x/test", "mysql://"),
     "nothing": ("", "mysql://"),

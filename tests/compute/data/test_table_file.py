@@ -6,6 +6,7 @@ import csv
 import datetime
 import decimal
 import math
+import os
 import subprocess
 import sys
 import tempfile
@@ -183,6 +184,16 @@ def test_a_full_disk_is_told_and_leaves_the_old_file(tmp_path, table_format):
 def test_a_folder_that_is_not_there_is_told(tmp_path):
     with pytest.raises(DataError, match="cannot be written: No such file"):
         written(tmp_path / "ghost", pa.table({"i": [1]}))
+
+
+def test_what_is_no_plain_file_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "pipe", tmp_path / "folder", tmp_path / "a\0b", Path()):
+        with pytest.raises(DataError, match="cannot be written"):
+            table_file.write(path, "csv", SCHEMA, [])
+    assert (tmp_path / "pipe").is_fifo()
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_files_are_private(tmp_path):
