@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -23,6 +24,9 @@ _TRUNK = re.compile(r"\(0\)")
 # Numbers after +86: mobile, Beijing, areas of two digits (2x), areas of three (3xx to 9xx).
 _CHINESE = re.compile(r"1[3-9][0-9]{9}|10[0-9]{8}|2[0-9]{9}|[3-9][0-9]{2}[0-9]{7,8}")
 _LOCAL_PART = re.compile(r"[^\s@\"(),:;<>\[\]\\\x00-\x1f\x7f]{1,64}")
+# IDNA 2003, which Python has, maps these away; IDNA 2008 keeps them (Unicode Technical Standard 46, section 4):
+# faß.de and fass.de are two domains.
+_DEVIATIONS = re.compile("[\u00df\u1e9e\u03c2\u200c\u200d]")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 # Remainders of ISO 7064 MOD 11-2 and the weights 2^(17-i) mod 11 (GB 11643-1999, annex A).
@@ -34,7 +38,7 @@ _CENTENARIANS = ("996", "997", "998", "999")
 
 def digits(text: str) -> str | None:
     """Decimal digits; blanks, hyphens and dots between them are dropped, zeros in front kept."""
-    plain = text.translate(_SEPARATORS)
+    plain = text.strip().translate(_SEPARATORS)
     return plain if _DIGITS.fullmatch(plain) else None
 
 
@@ -83,7 +87,7 @@ def cn_id(text: str) -> str | None:
 
     The old form of 15 digits gets its century and check character. The date of birth must be a date.
     """
-    plain = text.translate(_SEPARATORS).upper()
+    plain = text.strip().translate(_SEPARATORS).upper()
     if len(plain) == 15 and _DIGITS.fullmatch(plain):
         if plain.endswith(_CENTENARIANS):
             return None
@@ -107,6 +111,8 @@ def email(text: str, *, fold: bool) -> str | None:
     if not at or not _LOCAL_PART.fullmatch(local):
         return None
     domain = domain.removesuffix(".")
+    if _DEVIATIONS.search(domain):
+        return None
     if not domain.isascii():
         try:
             domain = domain.encode("idna").decode("ascii")
@@ -116,7 +122,8 @@ def email(text: str, *, fold: bool) -> str | None:
     labels = domain.split(".")
     if len(labels) < 2 or len(domain) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         return None
-    return (local.casefold() if fold else local) + "@" + domain
+    # What folding spells anew is brought to one spelling again (Unicode, D147).
+    return (unicodedata.normalize("NFKC", local.casefold()) if fold else local) + "@" + domain
 
 
 def _check_character(first: str) -> str:

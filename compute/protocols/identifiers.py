@@ -187,6 +187,8 @@ def _texts(table: pa.Table, name: str, normalisation: Normalisation, index: int)
             found.append("" if text is None else normalisation.part(text, form))
     except UnicodeDecodeError as error:
         raise bad_key(name, len(found), "is not valid Unicode") from error
+    except (ValueError, OverflowError) as error:  # times beyond years 1 to 9999, or finer than microseconds
+        raise bad_key(name, len(found), "is beyond what can be written as a text") from error
     return found
 
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from accel import text_rows
 from accel.byte_rows import ByteRows
+from compute.errors import BadInput
 from compute.protocols import forms
 from compute.protocols.identifiers import Normalisation, bad_key, text_of
 
@@ -92,7 +93,10 @@ def _as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
     if as_they_are or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
         return values.cast(pa.large_string())
     distinct = pc.unique(values)
-    texts = pa.array([text_of(value) for value in distinct.to_pylist()], pa.large_string())
+    try:
+        texts = pa.array([text_of(value) for value in distinct.to_pylist()], pa.large_string())
+    except (ValueError, OverflowError) as error:  # times beyond years 1 to 9999, or finer than microseconds
+        raise BadInput(f"a column of {kind} holds values beyond what can be written as a text") from error
     return pa.chunked_array([texts.take(pc.index_in(values.combine_chunks(), distinct))], pa.large_string())
 
 

@@ -2,14 +2,17 @@
 
 import datetime
 import unicodedata
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accel import sm3
 from compute.errors import BadInput
 from compute.protocols.identifiers import Normalisation, encode_key, keys_of
+from compute.protocols.keyset import key_set
 
 KEEP = Normalisation()
 parts = st.text(min_size=1, max_size=6).filter(lambda s: s.strip() and "\0" not in s)
@@ -117,6 +120,10 @@ SPELLINGS = {
         '"a b"@c.org': None,
         "ann@localhost": None,
         "ann@-x.org": None,
+        # Two registries would have them as two domains (IDNA 2008), older software as one.
+        "ann@fa\u00df.de": None,
+        "ann@\u03bc\u03b9\u03ba\u03c1\u03cc\u03c2.gr": None,
+        "ann@a\u200db.de": None,
     },
 }
 
@@ -135,6 +142,42 @@ def test_one_spelling_per_form(form: str, country: str) -> None:
 
 def test_email_folds_its_first_part_only_if_asked() -> None:
     assert Normalisation(case="fold").part("Ann@X.org", "email") == "ann@x.org"
+
+
+def test_email_folded_anew_has_one_spelling() -> None:
+    fold = Normalisation(case="fold")
+    one, other = "\u0390@x.org", "\u03aa\u0301@x.org"  # the same letter, small and capital
+    assert fold.part(one, "email") == fold.part(other, "email")
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "expected"),
+    [("digits", "\x0c12\r\n", "12"), ("cn_id", "\n11010519491231002x\x1f", "11010519491231002X")],
+)
+def test_white_space_around_a_form_is_dropped_by_tables_and_keywords_alike(
+    form: Any, text: str, expected: str
+) -> None:
+    normalisation = Normalisation(forms=(form,))
+    assert normalisation.part(text, form) == expected
+    table = pa.table({"id": [text]})
+    assert key_set(table, ["id"], normalisation).digests.tobytes() == sm3.digest(
+        encode_key([expected], normalisation)
+    )
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([1_234_567_891_234_567_891], pa.timestamp("ns")),
+        pa.array([10**14], pa.timestamp("s")),
+        pa.array([10**8], pa.date32()),
+        pa.array([10**15], pa.timestamp("us", tz="Nowhere/X")),
+    ],
+)
+def test_times_that_have_no_text_are_bad_input(values: pa.Array) -> None:
+    for keys in (keys_of, key_set):
+        with pytest.raises(BadInput, match="written as a text"):
+            keys(pa.table({"id": values}), ["id"], KEEP)
 
 
 def test_nfkc_is_wider_than_nfc() -> None:
