@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import hmac
 import os
@@ -34,6 +35,7 @@ from compute.data.commitment import Commitment, Committer
 from compute.data.source import Source
 from compute.errors import DataError, DiskFull
 
+_TEMPORARY = ".new-"
 _KEY = b"liutong/snapshot/v1\x00"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
@@ -57,6 +59,8 @@ class Snapshots:
         self._folder = Path(folder)
         with _typed("the folder of snapshots cannot be made"):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for path in self._folder.glob(f"{_TEMPORARY}*"):
+                _remove_abandoned(path)
 
     def load(self, dataset: str, source: Source, salt_key: bytes, root: bytes) -> pa.Table | None:
         """All rows of the version with this root; None if the source does not hold them any more.
@@ -80,19 +84,31 @@ class Snapshots:
         before = source.content_digest()
         schema = source.schema()
         committer = Committer(schema, salt_key)
-        temporary = self._folder / f".new-{secrets.token_hex(8)}"
-        with _typed(f"the snapshot of {dataset} cannot be kept"):
+        with _typed(f"the snapshot of {dataset} cannot be kept"), self._temporary() as temporary:
+            _write(temporary, schema, source, committer)
+            commitment = committer.finish()
+            table = _mapped(temporary)
+            # A file that changed while it was read has no one content to be known by.
+            settled = before is not None and source.content_digest() == before
+            if settled and before is not None and root in (None, commitment.root):
+                self._keep(dataset, commitment.root, salt_key, before, temporary)
+            return commitment, table
+
+    @contextlib.contextmanager
+    def _temporary(self) -> Iterator[Path]:
+        """A new empty file, gone at the end unless it got a name; its lock tells that somebody writes it."""
+        while True:
+            path = self._folder / f"{_TEMPORARY}{secrets.token_hex(8)}"
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                _write(temporary, schema, source, committer)
-                commitment = committer.finish()
-                table = _mapped(temporary)
-                # A file that changed while it was read has no one content to be known by.
-                settled = before is not None and source.content_digest() == before
-                if settled and before is not None and root in (None, commitment.root):
-                    self._keep(dataset, commitment.root, salt_key, before, temporary)
-                return commitment, table
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                # Another process may have come between the two, and taken it for abandoned.
+                if os.fstat(descriptor).st_nlink:
+                    yield path
+                    return
             finally:
-                temporary.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+                os.close(descriptor)
 
     def _open(self, dataset: str, root: bytes, salt_key: bytes, content: bytes) -> pa.Table | None:
         path = self._path(dataset, root)
@@ -111,7 +127,8 @@ class Snapshots:
         path = self._path(dataset, root)
         note = _Note(content, _mac(made, root, salt_key, content))
         os.replace(made, path)
-        beside = made.with_suffix(".note")
+        # Not among the temporary files, whose locks tell who lives: it is a note and holds no rows.
+        beside = self._folder / f".note-{secrets.token_hex(8)}"
         try:
             _write_bytes(beside, msgspec.msgpack.encode(note))
             os.replace(beside, path.with_suffix(".note"))
@@ -141,14 +158,28 @@ def _drawn(source: Source) -> Generator[pa.RecordBatch, None, None]:
 
 
 def _write(path: Path, schema: pa.Schema, source: Source, committer: Committer) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with path.open("wb") as file:
         with pa.ipc.new_file(file, schema) as writer, contextlib.closing(_drawn(source)) as batches:
             for batch in batches:
                 committer.add(batch)
                 writer.write_batch(batch)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what a killed process left half written: rows of a dataset, for nobody's use."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)
+    except BlockingIOError:
+        return  # its writer lives
+    finally:
+        os.close(descriptor)
 
 
 def _write_bytes(path: Path, data: bytes) -> None:

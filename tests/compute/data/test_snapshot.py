@@ -140,6 +140,39 @@ def test_a_source_that_cannot_be_read_leaves_nothing(
     assert not list((tmp_path / "snapshots").iterdir())
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from compute.data.snapshot import Snapshots
+from tests.compute.data.sources import declare
+
+snapshots = Snapshots(Path(sys.argv[1]) / "snapshots")
+source = declare(Path(sys.argv[1]), path="rows.csv")
+drawn = source.batches
+def batches(columns=None):
+    yield from drawn(columns)
+    print("read", flush=True)
+    sys.stdin.read()
+source.batches = batches
+snapshots.record("d1", source, bytes(32))
+"""
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(
+    source: Counted, tmp_path: Path
+) -> None:
+    folder = tmp_path / "snapshots"
+    arguments = [sys.executable, "-c", KILLED, str(tmp_path)]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "read\n"
+        Snapshots(folder)
+        assert len(list(folder.iterdir())) == 1
+        process.kill()
+    Snapshots(folder)
+    assert list(folder.iterdir()) == []
+
+
 def test_parquet_and_empty_tables_too(snapshots: Snapshots, tmp_path: Path) -> None:
     schema = pa.schema([("id", pa.string()), ("age", pa.int64()), ("radius", pa.float64())])
     for rows in ([], [{"id": "a", "age": 1, "radius": 2.0}]):
