@@ -54,6 +54,14 @@ def spoiled_answers() -> Change:
     return of_answers(lambda data: bytes(len(data)))
 
 
+def one_hint(n: int, m: Message) -> list[Message]:
+    """The key half's hint for the data half as well: due once, and too short for it."""
+    if not isinstance(m, Setup):
+        return [m]
+    segments = tuple(msgspec.structs.replace(shape, data_digest=shape.key_digest) for shape in m.segments)
+    return [msgspec.structs.replace(m, segments=segments)]
+
+
 # The server sends: 0 Setup, 1 … hints, then evaluated points, then the answers.
 HOSTILE_SERVER = {
     "another database": setup(lineage=bytes(32)),
@@ -73,6 +81,7 @@ HOSTILE_SERVER = {
     "another segment": lambda n, m: [msgspec.structs.replace(m, segments=m.segments * 2)] if n == 0 else [m],
     "another data hint": segment(data_digest=bytes(32)),
     "no data hint": segment(data_digest=b""),
+    "one hint for both halves": one_hint,
     "another key hint": segment(key_digest=bytes(32)),
     "damaged hint": lambda n, m: [Block(m.index, bytes(len(m.data)))] if n == 1 else [m],
     "short hint": lambda n, m: [Block(m.index, m.data[:-1])] if n == 1 else [m],
@@ -181,7 +190,7 @@ def test_a_server_that_seals_nonsense_does_not_see_who_opened_it(
 
 
 def announced(**changes: Any) -> Setup:
-    shape = SegmentShape(1 << 20, 112, 16, False, 16, 1, b"", b"", bytes(32), bytes(32))
+    shape = SegmentShape(1 << 20, 112, 16, False, 16, 1, b"", b"", bytes(32), b"\1" * 32)
     return Setup(bytes(32), bytes(32), 1, (msgspec.structs.replace(shape, **changes),))
 
 

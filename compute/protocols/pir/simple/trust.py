@@ -24,6 +24,12 @@ def check_setup(setup: Setup, params: AnyParams, family: bytes, memory_bytes: in
         _check_segment(shape, params, first=number == 0)
     if isinstance(params, MemberParams) and len(setup.segments) > 1:
         raise ProtocolAbort("server announced changes where none are kept apart")
+    digests = [
+        digest for shape in setup.segments for digest in (shape.data_digest, shape.key_digest) if digest
+    ]
+    if len(set(digests)) != len(digests):
+        # Two halves with one hint would have one length, and no honest halves are alike.
+        raise ProtocolAbort("server announced one hint twice")
     if setup.records > sum(shape.records for shape in setup.segments):
         raise ProtocolAbort("server announced more records than its segments hold")
     needed = sum(shape.layout.hint_bytes for shape in setup.segments)
