@@ -24,8 +24,8 @@ _TRUNK = re.compile(r"\(0\)")
 # Numbers after +86: mobile, Beijing, areas of two digits (2x), areas of three (3xx to 9xx).
 _CHINESE = re.compile(r"1[3-9][0-9]{9}|10[0-9]{8}|2[0-9]{9}|[3-9][0-9]{2}[0-9]{7,8}")
 _LOCAL_PART = re.compile(r"[^\s@\"(),:;<>\[\]\\\x00-\x1f\x7f]{1,64}")
-# IDNA 2003, which Python has, maps these away; IDNA 2008 keeps them (Unicode Technical Standard 46, section 4):
-# faß.de and fass.de are two domains.
+# IDNA 2003, which Python has, maps these away; IDNA 2008 keeps them (Unicode Technical Standard 46, section
+# 4): faß.de and fass.de are two domains.
 _DEVIATIONS = re.compile("[\u00df\u1e9e\u03c2\u200c\u200d]")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
