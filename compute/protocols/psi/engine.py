@@ -172,7 +172,7 @@ def _receive_wave(side: Side, wave: int) -> Part[Arrays]:
     pieces: list[Arrays] = []
     for bucket, (keys, order, output) in enumerate(zip(sets, orders, outputs, strict=True)):
         start = bucket * plan.peer
-        here, there = match(output[:, : plan.tag_bytes], theirs[start : start + plan.peer], peer)
+        here, there = match(output[:, : plan.tag_bytes], theirs[start : start + plan.peer])
         real = order[here] < len(keys)  # random items match by chance alone
         here, there = here[real], there[real]
         count += len(here)

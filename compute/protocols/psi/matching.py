@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from compute.errors import ProtocolAbort
-
 Tags = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
@@ -14,10 +12,11 @@ Words = npt.NDArray[np.uint64]
 MAX_TAG_BYTES = 16
 
 
-def match(mine: Tags, theirs: Tags, peer: str) -> tuple[Numbers, Numbers]:
+def match(mine: Tags, theirs: Tags) -> tuple[Numbers, Numbers]:
     """Places of equal tags: ``mine[first[i]] == theirs[second[i]]``, rows of (n, width) and (m, width).
 
-    In no particular order. Raises ProtocolAbort if a tag that occurs on both sides occurs twice on one.
+    In no particular order. A tag that a peer repeats counts once: to abort where one of ours is among its
+    repeats would tell it so.
     """
     count = len(mine) + len(theirs)
     if not len(mine) or not len(theirs):
@@ -32,22 +31,13 @@ def match(mine: Tags, theirs: Tags, peer: str) -> tuple[Numbers, Numbers]:
     if (alike[1:] & alike[:-1]).any():
         # More than two of one beginning, by chance or by a peer that repeats tags: sort by whole tags.
         order = np.lexsort((tail, head))
+        # It is stable: ours comes before theirs, so that only the first of theirs stands beside it.
         alike = (head[order[1:]] == head[order[:-1]]) & (tail[order[1:]] == tail[order[:-1]])
-        _refuse_repeats(order, alike, len(mine), peer)
     first = np.flatnonzero(alike)
     one, other = order[first], order[first + 1]
     one, other = np.minimum(one, other), np.maximum(one, other)
     pairs = (one < len(mine)) & (other >= len(mine)) & (head[one] == head[other]) & (tail[one] == tail[other])
     return one[pairs], other[pairs] - len(mine)
-
-
-def _refuse_repeats(order: Numbers, alike: npt.NDArray[np.bool_], count: int, peer: str) -> None:
-    """A run of three or more equal tags with both sides in it has one side's tag twice."""
-    inner = np.flatnonzero(alike[1:] & alike[:-1])
-    for start in inner.tolist():
-        sides = order[start : start + 3] < count
-        if sides.any() and not sides.all():
-            raise ProtocolAbort(f"{peer} sent a tag twice")
 
 
 def _words(mine: Tags, theirs: Tags) -> tuple[Words, Words]:
