@@ -111,7 +111,7 @@ def _psi_many(sizes: Mapping[str, int], params: Any, level: str) -> Estimate:
         2,
         f"{params.protocol}-{params.curve}" if params.protocol == "ecdh" else params.protocol,
         "as params say",
-        ("the leader works with one party after another; no tags of matches are counted",),
+        ("the leader works with one party after another",),
     )
 
 

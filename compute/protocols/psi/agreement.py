@@ -22,7 +22,7 @@ from compute.errors import DataError, ProtocolAbort
 from compute.protocols.protocol import Message, Part, Send, Session, receive
 from compute.protocols.psi.buckets import Source, bound, power_of_two
 from compute.protocols.psi.choice import SUPPORTED
-from compute.protocols.psi.labels import LabelColumn, LabelColumns
+from compute.protocols.psi.labels import MAX_ROW_BYTES, LabelColumn, LabelColumns, width_of
 from compute.protocols.sets import MAX_ELEMENTS, check_peer_size
 from compute.protocols.stream import tag_bytes
 
@@ -75,7 +75,9 @@ class Plan:
         """One bucket if both sides can hold the larger set at once (or must: ``whole``); else as many as
         their limits ask for.
         """
-        most = min(mine.most_items, theirs.most_items)
+        widths = width_of(mine.labels) + width_of(theirs.labels)
+        most = min(mine.most_items, theirs.most_items) * ITEM_MEMORY_BYTES // (ITEM_MEMORY_BYTES + widths)
+        most = max(LEAST_ITEMS, most)
         larger = max(mine.count, theirs.count)
         wave, buckets = 1, 1
         if larger > most and not whole:
@@ -145,6 +147,8 @@ def greet(
     yield Send(peer, mine)
     theirs = yield from receive(peer, Hello)
     check_peer_size(peer, theirs.count, most_elements, session.min_cohort)
+    if width_of(theirs.labels) > MAX_ROW_BYTES:
+        raise ProtocolAbort(f"{peer} describes labels of more than {MAX_ROW_BYTES} bytes a row")
     if theirs.nonce == mine.nonce:
         raise ProtocolAbort(f"{peer} sent our first message back")
     if theirs.resumed != session.resumed:

@@ -5,7 +5,7 @@
       sender → receiver   tags of F(y) in random order [, labels encrypted under F(y)]
       receiver            compares, reads the labels of its matches
     at the end, if the sender is to learn the result:
-      receiver → sender   one bit per tag, proof of knowing F for them [, its labels for them]
+      receiver → sender   one bit per tag, proof of knowing F for them [, its labels for them, padded]
     at the end, if asked for: both send a digest of what they computed on
 
 F's 32 bytes are pseudorandom (hash outputs in every implementation), so the tag is their beginning and the
@@ -78,6 +78,11 @@ class Side:
     def peer_label_bytes(self) -> int:
         """Width of the peer's packed labels; 0 if it gives none."""
         return labels.width_of(self.greeting.theirs.labels)
+
+    @property
+    def most_matches(self) -> int:
+        """How many keys both may have: what goes to the sender has this length, whatever the result."""
+        return min(self.greeting.mine.count, self.greeting.theirs.count)
 
     def instance(self, wave: int) -> bytes:
         """Public and different for every wave of every attempt."""
@@ -251,9 +256,11 @@ def _tell(side: Side, waves: list[Arrays]) -> Part[None]:
     yield Send(side.peer, Proof(_proof(side, secrets)))
     if side.labels_of is not None:
         packed = side.labels_of(np.concatenate([wave[4] for wave in waves]))
-        yield from _send_rows(
-            side.peer, labels.seal(packed, secrets, side.context(side.session.role)), "psi.labels"
-        )
+        sealed = labels.seal(packed, secrets, side.context(side.session.role))
+        # Bytes and progress are public: without padding they would tell the size of the result.
+        missing, width = side.most_matches - len(sealed), sealed.shape[1]
+        padding = np.frombuffer(side.session.rng(missing * width), np.uint8).reshape(missing, width)
+        yield from _send_rows(side.peer, np.concatenate([sealed, padding]), "psi.labels")
 
 
 def _be_told(side: Side, waves: list[Arrays]) -> Part[Found]:
@@ -264,14 +271,15 @@ def _be_told(side: Side, waves: list[Arrays]) -> Part[Found]:
     orders, secrets = (np.concatenate([wave[part] for wave in waves]) for part in (0, 1))
     chosen = np.flatnonzero(flat[:total])
     proof = (yield from receive(peer, Proof)).digest
-    if flat[total:].any() or not hmac.compare_digest(proof, _proof(side, secrets[chosen])):
+    possible = len(chosen) <= side.most_matches and not flat[total:].any()
+    if not possible or not hmac.compare_digest(proof, _proof(side, secrets[chosen])):
         raise ProtocolAbort(f"{peer} named keys of ours that it does not have")
     check_floor(session, len(chosen))
     width = side.peer_label_bytes
     plain = np.empty((len(chosen), 0), np.uint8)
     if width:
-        sealed = yield from _receive_rows(peer, len(chosen), width + MAC_BYTES)
-        plain = labels.open_sealed(sealed, secrets[chosen], side.context(peer), peer)
+        sealed = yield from _receive_rows(peer, side.most_matches, width + MAC_BYTES)
+        plain = labels.open_sealed(sealed[: len(chosen)], secrets[chosen], side.context(peer), peer)
     pieces = []
     for bucket in range(plan.buckets):
         inside = slice(*np.searchsorted(chosen, (bucket * plan.own, (bucket + 1) * plan.own)))

@@ -24,10 +24,13 @@ from accel import sm3
 from compute.errors import BadInput, ProtocolAbort
 from compute.protocols.identifiers import column
 from compute.protocols.key_texts import raw_texts
+from compute.protocols.stream import BLOCK_BYTES
 
 KEY_BYTES = 16
 MAC_BYTES = 16
 MAX_TEXT_BYTES = 1 << 12
+# A sealed row crosses in one block.
+MAX_ROW_BYTES = BLOCK_BYTES - MAC_BYTES
 _TEXT_STEP = 8
 
 Rows = npt.NDArray[np.uint8]
@@ -58,9 +61,12 @@ def width_of(columns: Sequence[LabelColumn]) -> int:
 def describe(table: pa.Table, names: Sequence[str]) -> tuple[LabelColumn, ...]:
     """Kinds and widths of columns; raises BadInput for one that cannot be a label.
 
-    Texts are padded to the longest, rounded up to 8 bytes.
+    Texts are padded to the longest, rounded up to 8 bytes; a row of all columns has `MAX_ROW_BYTES` at most.
     """
-    return tuple(_describe(column(table, name), name) for name in names)
+    described = tuple(_describe(column(table, name), name) for name in names)
+    if width_of(described) > MAX_ROW_BYTES:
+        raise BadInput(f"label columns take {width_of(described)} bytes a row: at most {MAX_ROW_BYTES}")
+    return described
 
 
 def _describe(values: pa.ChunkedArray, name: str) -> LabelColumn:

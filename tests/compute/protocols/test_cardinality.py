@@ -111,6 +111,7 @@ def test_only_the_outputting_role_and_only_the_measures_asked_for() -> None:
         "peer_elements": 3,
         "rows_repeated": 1,
         "rows_without_key": 1,
+        "rows_unfit": 0,
     }
     predicted = cost(2, 3, ["right"]).bytes_sent
     assert {role: run.bytes_sent(role) for role in predicted} == predicted

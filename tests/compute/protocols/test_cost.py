@@ -63,7 +63,6 @@ def test_psi(case: str, left: int, right: int) -> None:
             job.params,
             machine=Machine(memory_bytes >> 10, parallel, features.level()),
             labels={role: describe(tables[role], names[role]) for role in tables},
-            matches=min(left, right),
         )
         run = job.run()
         assert_holds(predicted.cost, run)

@@ -20,7 +20,7 @@ from compute.protocols.psi.ecdh.oprf import EcdhOprf, Points
 from compute.protocols.psi.many import protocol
 from compute.protocols.psi.many.cost import cost
 from compute.protocols.psi.many.programmed import Hint, evaluate, program
-from compute.protocols.psi.many.protocol import Hello
+from compute.protocols.psi.many.protocol import Hello, Told
 from compute.protocols.psi.many.together import together
 from compute.protocols.psi.many.zero_sharing import PairKeys, share
 from compute.protocols.runner import RunResult
@@ -82,7 +82,7 @@ def test_equals_the_plaintext_join(sets: list[Any], protocol_name: str) -> None:
             assert run.outputs[role].sealed is None
             assert run.outputs[role].rows is None
     sizes = {f"p{index + 1}": len(one) for index, one in enumerate(sets)}
-    predicted = cost(sizes, ["p1", "p3"], matches=len(common), protocol=protocol_name).bytes_sent
+    predicted = cost(sizes, ["p1", "p3"], protocol=protocol_name).bytes_sent
     for role, expected_bytes in predicted.items():
         assert run.bytes_sent(role) == pytest.approx(expected_bytes, rel=0.001), role
 
@@ -92,7 +92,7 @@ def test_other_curves(curve: str) -> None:
     job = many([texts(*range(9)), texts(*range(3, 12)), texts(*range(5, 7))], curve=curve, output_to=["p2"])
     run = job.run()
     assert job.open(run)["p2"]["rows"] == [["k5"], ["k6"]]
-    predicted = cost({"p1": 9, "p2": 9, "p3": 2}, ["p2"], matches=2, curve=curve).bytes_sent
+    predicted = cost({"p1": 9, "p2": 9, "p3": 2}, ["p2"], curve=curve).bytes_sent
     for role, expected in predicted.items():
         assert run.bytes_sent(role) == pytest.approx(expected, rel=0.001)
 
@@ -169,6 +169,7 @@ def test_duplicates_nulls_output_columns_and_metrics() -> None:
         "parties": 3,
         "rows_repeated": 1,
         "rows_without_key": 1,
+        "rows_unfit": 0,
     }
     assert [run.outputs[role].units for role in ("p1", "p2", "p3")] == [3, 3, 3]
     assert job.kind.columns(job.spec, job.params, "p1") == ("a", "n")
@@ -184,6 +185,18 @@ def test_count_alone_if_rows_are_not_to_be_delivered() -> None:
 
 
 # ---- what crosses
+
+
+def test_bytes_and_progress_do_not_tell_the_size_of_the_intersection() -> None:
+    seconds = [texts(*range(20)), texts(*range(17, 37))]
+    runs = [
+        many([texts(*range(20)), one, texts(*range(-5, 20))], output_to=["p1", "p2", "p3"]).run()
+        for one in seconds
+    ]
+    assert [len(run.outputs["p2"].rows) for run in runs] == [20, 3]
+    for role in ("p1", "p2", "p3"):
+        assert len({run.bytes_sent(role) for run in runs}) == 1
+        assert runs[0].progress[role] == runs[1].progress[role]
 
 
 def sent(run: LocalRun, kind: Any, sender: str = "") -> list[Any]:
@@ -331,7 +344,7 @@ HOSTILE = {
     "no store": ("p3", _kind(Hint, lambda m: Size(1))),
     "tags of no key": ("p1", _kind(Block, lambda m: Block(m.index, b"\1" * 15 + m.data[15:]))),
     "tags that repeat": ("p1", _kind(Block, lambda m: Block(m.index, m.data[:16] * (len(m.data) // 16)))),
-    "more matches than keys": ("p1", _kind(Size, lambda m: Size(1000))),
+    "more matches than there are": ("p1", _kind(Told, lambda m: Told((1000).to_bytes(8, "big")))),
 }
 
 

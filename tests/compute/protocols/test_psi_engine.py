@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -16,6 +17,7 @@ from compute.protocols.keyset import key_set
 from compute.protocols.local import LocalRun, run_local
 from compute.protocols.protocol import Checkpoint, Message, Steps
 from compute.protocols.psi import labels
+from compute.protocols.psi.agreement import Hello
 from compute.protocols.psi.buckets import InMemory, Spilled, bound, collect, fill, pack, unpack
 from compute.protocols.psi.choice import Asked, choose
 from compute.protocols.psi.matching import match
@@ -494,3 +496,51 @@ def test_messages_of_labels_are_refused_where_none_were_asked_for() -> None:
 
     ends = made.run_async({"right": replacing(made.steps("right"), talkative)})
     assert all(isinstance(end, ProtocolAbort | BadMessage) for end in ends.values()), ends
+
+
+@pytest.mark.parametrize("params", [{}, {"deliver_to_consumer": False}], ids=["rows", "count"])
+@pytest.mark.parametrize("storage", [None, TINY], ids=["one bucket", "waves"])
+def test_bytes_and_progress_do_not_tell_the_size_of_the_result(storage: Any, params: Any) -> None:
+    both = {"label_columns": {"left": ["age"], "right": ["age"]}} | BOTH | params
+    few, many = (job(range(60), range(start, start + 70), storage, **both) for start in (57, 20))
+    runs = [few.run(), many.run()]
+    assert [len(run.outputs["left"].rows) for run in runs] == [3, 40]
+    for role in ("left", "right"):
+        assert len({run.bytes_sent(role) for run in runs}) == 1
+        assert runs[0].progress[role] == runs[1].progress[role]
+        if not both.get("deliver_to_consumer", True):
+            assert len({len(run.outputs[role].sealed or b"") for run in runs}) == 1
+
+
+def test_labels_too_wide_for_a_block_are_refused() -> None:
+    wide = pa.table({"id": ["a"]} | {f"t{i}": ["x" * 4096] for i in range(40)})
+    names = [f"t{i}" for i in range(40)]
+    assert labels.width_of(labels.describe(wide, names[:31])) <= labels.MAX_ROW_BYTES
+    with pytest.raises(BadInput, match="bytes a row"):
+        labels.describe(wide, names)
+
+
+def test_a_peer_that_describes_labels_too_wide_is_refused() -> None:
+    params = {"label_columns": {"right": ["name"]}}
+    started = job(range(9), range(9), **params)
+    huge = (labels.LabelColumn("text", 4096),) * 40
+
+    def widen(number: int, message: Message) -> list[Message]:
+        return [msgspec.structs.replace(message, labels=huge) if isinstance(message, Hello) else message]
+
+    ends = started.run_async({"right": replacing(started.steps("right"), widen)})
+    assert isinstance(ends["left"], ProtocolAbort)
+
+
+def test_wide_labels_make_smaller_buckets() -> None:
+    storage = {"memory_bytes": 64 << 10, "parallel": 1}
+    plain = job(range(60), range(60), storage).run()
+    wide = {
+        "left": people(range(60)),
+        "right": people(range(60)).append_column("w", pa.array(["x" * 4000] * 60)),
+    }
+    each = {role: dict(storage) for role in wide}
+    labelled = Job("psi", KEYS | {"label_columns": {"right": ["w"]}}, wide, storage=each).run()
+    buckets = [run.outputs["left"].metrics["buckets"] for run in (plain, labelled)]
+    assert buckets[0] == 1
+    assert buckets[1] >= 4

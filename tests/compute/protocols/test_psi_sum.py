@@ -135,6 +135,7 @@ def test_repeated_keys_nulls_and_filter() -> None:
         "peer_elements": 4,
         "rows_repeated": 1,
         "rows_without_key": 1,
+        "rows_unfit": 0,
     }
     assert (run.outputs["values"].units, run.outputs["members"].units) == (3, 4)
     assert run.outputs["values"].sealed is None

@@ -94,6 +94,7 @@ def start(session: Session, table: pa.Table | None) -> Steps:
         "peer_elements": count,
         "rows_repeated": keys.repeated,
         "rows_without_key": keys.without_key,
+        "rows_unfit": keys.unfit,
     }
     if me not in params.output_to:
         return Output(units=len(keys), metrics=metrics)

@@ -44,14 +44,13 @@ def predict(
     *,
     machine: Machine = Machine(),
     labels: Mapping[str, Sequence[LabelColumn]] | None = None,
-    matches: int = 0,
     prepared: bool = False,
     downloaded: bool = False,
 ) -> Predicted:
     """``left`` and ``right`` are the numbers of distinct keys.
 
-    ``labels``: kinds and widths of each role's label columns. ``matches``: keys both have, which counts only
-    where both roles get labels. ``prepared``, ``downloaded``: see `unbalanced_cost`.
+    ``labels``: kinds and widths of each role's label columns. ``prepared``, ``downloaded``: see
+    `unbalanced_cost`.
     """
     given = {role: tuple((labels or {}).get(role, ())) for role in ROLES}
     counts = {"left": left, "right": right}
@@ -73,7 +72,7 @@ def predict(
             bits = array_bytes(-(-plan.peer * plan.buckets // 8), 1)
             sent[receiver] += bits + message_bytes(Proof(bytes(32)))
             if given[receiver]:
-                sent[receiver] += array_bytes(matches, width_of(given[receiver]) + MAC_BYTES)
+                sent[receiver] += array_bytes(min(left, right), width_of(given[receiver]) + MAC_BYTES)
     for role in ROLES:
         sent[role] += message_bytes(hellos[role])
         sent[role] += message_bytes(ResultCheck(bytes(32))) if params.result_check else 0

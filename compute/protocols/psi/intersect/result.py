@@ -27,8 +27,8 @@ _JSON_BYTES = {"integer": 20, "number": 25, "boolean": 5}
 class Matches(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an outputting role seals for the consumer; columns and rows only if they are to be delivered.
 
-    ``count`` is the number of keys that both sides have. ``padding`` makes the result of a left join as long
-    as it could be, so that its length does not tell the number of matches.
+    ``count`` is the number of keys that both sides have. ``padding`` makes the result of a left join, or
+    a count alone, as long as it could be, so that its length does not tell the number of matches.
     """
 
     count: Annotated[int, Meta(ge=0)]
@@ -77,7 +77,7 @@ def sealed(
     if params.deliver_to_consumer:
         told = msgspec.structs.replace(told, columns=tuple(rows.column_names), rows=payload.plain_rows(rows))
     encoded = payload.encode(told)
-    if params.join == "inner":
+    if params.join == "inner" and params.deliver_to_consumer:
         return encoded
     longest = _longest(told, len(given), [_json_bytes(item) for item in given])
     return payload.encode(msgspec.structs.replace(told, padding=" " * (longest - len(encoded))))

@@ -10,26 +10,20 @@ from compute.protocols.psi.ecdh.cost import oprf_cost as ecdh_cost
 from compute.protocols.psi.ecdh.curves import CurveName
 from compute.protocols.psi.ecdh.masking import TAG_BYTES
 from compute.protocols.psi.many.programmed import Hint
-from compute.protocols.psi.many.protocol import Hello, value_words
+from compute.protocols.psi.many.protocol import Hello, Told, value_words
 from compute.protocols.psi.many.zero_sharing import KEY_BYTES
 from compute.protocols.psi.rr22.cost import oprf_cost as rr22_cost
 from compute.protocols.psi.rr22.parameters import STANDARD
-from compute.protocols.sets import Size
 
 
 def cost(
     sizes: Mapping[str, int],
     output_to: Sequence[str] = ("p1",),
     *,
-    matches: int = 0,
     protocol: str = "ecdh",
     curve: CurveName = "curve25519",
 ) -> Cost:
-    """``sizes`` are the numbers of distinct keys by role.
-
-    ``matches`` is the size of the intersection, which counts only with several roles of output (16 bytes
-    each).
-    """
+    """``sizes`` are the numbers of distinct keys by role."""
     leader = output_to[0]
     words = value_words(sizes[leader])
     hello = {role: message_bytes(Hello(count, bytes(KEY_BYTES))) for role, count in sizes.items()}
@@ -48,6 +42,6 @@ def cost(
         sent[role] += array_bytes(entries, 8 * words)
         for name, number in (*one.operations.items(), ("okvs_entry", entries)):
             operations[name] = operations.get(name, 0) + number
-    told = message_bytes(Size(matches)) + array_bytes(matches, TAG_BYTES)
+    told = message_bytes(Told(bytes(8))) + array_bytes(min(sizes.values()), TAG_BYTES)
     sent[leader] += (len(output_to) - 1) * told
     return Cost(sent, operations)

@@ -4,7 +4,7 @@
     leader ↔ each other  programmed OPRF (`programmed`): leader's x ↦ the other's share of x if it has x,
                          something random if not
     leader               x is in all sets if all shares of x, its own included, sum to zero
-    leader → each further role of ``output_to``   tags of the intersection under the key of the pair
+    leader → each further role of ``output_to``   tags of the intersection under the key of the pair, padded
 
 The leader is the first role of ``output_to``. Source: Kolesnikov, Matania, Pinkas, Rosulek, Trieu, "Practical
 Multi-Party Private Set Intersection from Symmetric-Key Techniques", CCS 2017, with unconditional
@@ -48,7 +48,7 @@ from compute.protocols.psi.many.together import together
 from compute.protocols.psi.many.zero_sharing import KEY_BYTES, PairKeys, Words, share
 from compute.protocols.psi.oprf import Items, Oprf
 from compute.protocols.psi.rr22.oprf import Rr22
-from compute.protocols.sets import MAX_ELEMENTS, Size, check_peer_size, check_size
+from compute.protocols.sets import MAX_ELEMENTS, check_peer_size, check_size
 from compute.wire.messages import JobSpec, Name
 
 MIN_PARTIES, MAX_PARTIES = 3, 10
@@ -106,6 +106,12 @@ class Hello(Message, frozen=True, tag="many.hello"):
     key: Annotated[bytes, Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
 
 
+class Told(Message, frozen=True, tag="many.told"):
+    """How many of the tags that follow are matches: 8 bytes, so that their number is not to be seen."""
+
+    count: Annotated[bytes, Meta(min_length=8, max_length=8)]
+
+
 class Matches(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an outputting role seals for the consumer; columns and rows only if they are to be delivered."""
 
@@ -142,13 +148,14 @@ def start(session: Session, table: pa.Table | None) -> Steps:
         instance = _instance(leader, me)
         yield from program(session, leader, oprf, keys.digests, mine, counts[leader], instance)
         if me in params.output_to:
-            matched = yield from _told(session, keys.digests, peers[leader].tag_key)
+            matched = yield from _told(session, keys.digests, peers[leader].tag_key, min(counts.values()))
     metrics = {
         "elements": len(keys),
         "peer_elements": sum(peer.count for peer in peers.values()),
         "parties": len(counts),
         "rows_repeated": keys.repeated,
         "rows_without_key": keys.without_key,
+        "rows_unfit": keys.unfit,
     }
     if matched is None:
         return Output(units=len(keys), metrics=metrics)
@@ -209,20 +216,21 @@ def _lead(session: Session, items: Items, mine: Words, peers: Mapping[str, _Peer
             "normalisation on all sides",
             floor=session.min_cohort,
         )
+    # Bytes and progress are public: without random tags among them they would tell the size of the result.
+    missing = min(len(items), *(peer.count for peer in peers.values())) - int(matched.sum())
     for role in params.output_to[1:]:
-        tags = _tags(items[matched], peers[role].tag_key)
-        yield Send(role, Size(len(tags)))
+        padding = np.frombuffer(session.rng(missing * TAG_BYTES), np.uint8).reshape(missing, TAG_BYTES)
+        tags = np.concatenate([_tags(items[matched], peers[role].tag_key), padding])
+        yield Send(role, Told(int(matched.sum()).to_bytes(8, "big")))
         yield from send_sorted(role, tags, TAG_BYTES)
     return matched
 
 
-def _told(session: Session, items: Items, key: bytes) -> Part[Flags]:
-    """The part of an output role that is not the leader: which of its items the leader names."""
+def _told(session: Session, items: Items, key: bytes, most: int) -> Part[Flags]:
+    """The part of an output role that is not the leader: which of its items are among the ``most`` tags."""
     params: Params = session.params
-    count = (yield from receive(params.leader, Size)).count
-    if count > len(items):
-        raise ProtocolAbort(f"{params.leader} names more matches than we have keys")
-    named = yield from receive_sorted(params.leader, count, TAG_BYTES)
+    count = int.from_bytes((yield from receive(params.leader, Told)).count, "big")
+    named = yield from receive_sorted(params.leader, most, TAG_BYTES)
     matched = member(_tags(items, key), named)
     if matched.sum() != count:
         raise ProtocolAbort(f"{params.leader} names a match that is none of our keys")
@@ -240,10 +248,8 @@ def _instance(leader: str, role: str) -> bytes:
 
 
 def _rows(table: pa.Table, keys: KeySet, matched: Flags, me: str, params: Params) -> pa.Table:
-    spans = zip(keys.offsets[:-1][matched].tolist(), keys.offsets[1:][matched].tolist(), strict=True)
-    numbers = [keys.rows[first:last] for first, last in spans]
     # In the order of the table: the same on every run.
-    order = np.sort(np.concatenate(numbers)) if numbers else np.zeros(0, np.int64)
+    order = np.sort(keys.rows_of(np.flatnonzero(matched))[0])
     names = dict.fromkeys((*params.keys[me], *params.output_columns.get(me, ())))
     return pa.table({name: column(table, name) for name in names}).take(pa.array(order, type=pa.int64()))
 

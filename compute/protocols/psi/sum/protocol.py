@@ -188,6 +188,7 @@ def _metrics(keys: KeySet, peer_count: int) -> dict[str, int]:
         "peer_elements": peer_count,
         "rows_repeated": keys.repeated,
         "rows_without_key": keys.without_key,
+        "rows_unfit": keys.unfit,
     }
 
 
