@@ -450,7 +450,8 @@ def test_who_repeats_a_tag_cannot_tell_whether_it_is_one_of_ours(known: bool) ->
 
     ends = job.run_async({"right": replacing(job.steps("right"), nth(0, Block, repeat))})
     left = ends["left"]
-    assert isinstance(left, RunResult) and left.output.rows is not None, left
+    assert isinstance(left, RunResult), left
+    assert left.output.rows is not None
     assert left.output.rows.num_rows == (29 if known else 0)
 
 
