@@ -8,8 +8,10 @@ environment are not followed: a node must not be able to send us elsewhere. Answ
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -142,6 +144,7 @@ class NodeClient:
             timeout=timeout_s,
             follow_redirects=False,
             trust_env=False,
+            verify=_certificates(),
             transport=transport,
         )
 
@@ -325,6 +328,12 @@ class NodeClient:
         if response.is_success:
             return whole
         raise _failure(whole)
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """The authorities of TLS, read once: reading them takes longer than a visit, and workers make many."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _failure(response: httpx.Response) -> ComputeError:
