@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 
 @click.command("quote")
 @click.argument("kind", required=False)
-@click.option("--size", "sizes", multiple=True, help="ROLE=N,…: distinct keys or rows of each role")
-@click.option("--params", help="JSON, or @FILE; default: the kind's example")
+@click.option(
+    "--size",
+    "sizes",
+    multiple=True,
+    help="ROLE=N,…: distinct keys or rows of each role; of PIR also record_bytes=N",
+)
+@click.option("--params", help="JSON, or a file with it; default: the kind's example")
 @click.option("--network", default="1gbit,1ms", show_default=True, help="bandwidth and round trip")
 @click.option("--cores", type=click.IntRange(1), help="of each party; default: those of the calibration")
 @click.option("--backend", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True)
@@ -119,8 +124,8 @@ def _number(text: str, option: str) -> int:
 
 def _json(text: str) -> dict[str, Any]:
     try:
-        content = Path(text[1:]).read_text() if text.startswith("@") else text
-        value = json.loads(content)
+        inline = text.lstrip().startswith(("{", "["))
+        value = json.loads(text if inline else Path(text.removeprefix("@")).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise BadInput(f"--params: {error}") from error
     if not isinstance(value, dict):

@@ -18,7 +18,8 @@ from typing import Any
 from compute.sdk import Liutong
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-_START_TIMEOUT_S = 300.0
+# Seconds before giving up, for a machine that is busy with other work: nine processes start and import much.
+_START_TIMEOUT_S = 900.0
 _STOP_TIMEOUT_S = 30.0
 
 
