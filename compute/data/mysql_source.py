@@ -157,9 +157,9 @@ def _select(
     for column in columns:
         field = found.get(column.name)
         if field is None:
-            known = ", ".join(map(repr, list(found)[:50]))
+            # The consumer of a job is told: not what columns there are that were not declared.
             raise DataError(
-                f"{name} has no column {column.name!r}; it has {known}", file=name, column=column.name
+                f"{name} has no column {column.name!r} among its {len(found)}", file=name, column=column.name
             )
         expression, parsed_as = _expression(name, column, field)
         expressions.append(f"{expression} AS {quoted_name(column.name)}")

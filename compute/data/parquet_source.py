@@ -61,7 +61,8 @@ def _check_names(path: Path, columns: Sequence[ColumnConfig], names: Sequence[st
         if found != 1:
             has = "no column" if not found else "more than one column"
             raise DataError(
-                f"{path.name} has {has} {column.name!r}; it has {', '.join(map(repr, names[:50]))}",
+                # The consumer of a job is told: not what columns there are that were not declared.
+                f"{path.name} has {has} {column.name!r} among its {len(names)}",
                 file=path.name,
                 column=column.name,
             )

@@ -66,7 +66,7 @@ class DirectoryWorkspace:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise DataError("another process works on this job") from None
-            for place in (self._folder, self._whole):
+            for place in (self._folder, self._whole, self._spills):
                 _sweep(place)
             self._marks = self._read_marks()
         except BaseException:
@@ -99,9 +99,12 @@ class DirectoryWorkspace:
         with self._mutex, _typed(f"{name} cannot be kept"):
             if (self._whole / name).exists():
                 # What was written whole becomes the beginning of a spill.
-                begun = _mapped(self._whole / name)
-                self._put_aside(name)
-                os.replace(_written(path, begun), path)
+                begun = _written(path, _mapped(self._whole / name))
+                try:
+                    self._put_aside(name)
+                    os.replace(begun, path)
+                finally:
+                    begun.unlink(missing_ok=True)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:
                 before = os.fstat(descriptor).st_size

@@ -248,6 +248,11 @@ def test_a_full_disk_is_a_typed_error_and_leaves_what_was_there(tiny_disk: Path)
                     use(name, bytes(1 << 20))
     assert bytes(workspace.read("kept")) == b"k" * 1000
     assert bytes(workspace.read("spill")) == b"s" * 1000
+    workspace.write("half", b"h" * 150_000)
+    with pytest.raises(DiskFull):
+        workspace.append("half", b"h")  # a spill of it has no room beside it
+    assert bytes(workspace.read("half")) == b"h" * 150_000
+    workspace.remove("half")
     cache = DirectoryCache(tiny_disk / "cache", 1 << 30)
     for index in range(8):
         cache.put(f"entry.{index}", bytes(50_000))

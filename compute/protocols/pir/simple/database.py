@@ -58,7 +58,7 @@ class Version:
 def database(session: Session, version: Version, table: pa.Table) -> Part[tuple[Database, bool]]:
     """The database of the session's version, and whether it was there already.
 
-    Raises CohortTooSmall below the floor, BadInput naming the row of a record that is too long.
+    Raises CohortTooSmall below the floor, BadInput for a record that is too long.
     """
     found = version.store.load(version.number)
     if found is not None:

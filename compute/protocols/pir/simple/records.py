@@ -97,7 +97,7 @@ class Records:
 def encode(table: pa.Table, columns: Sequence[str], rows: I64, offsets: I64, most: int) -> Records:
     """Record i holds the rows ``rows[offsets[i]:offsets[i + 1]]``.
 
-    Raises BadInput naming the row of a record beyond ``most`` bytes, or of a value that is no JSON value.
+    Raises BadInput for a record beyond ``most`` bytes, as padded, and naming a column that is no JSON.
     """
     texts = [_texts(column(table, name), name) for name in columns]
     lines = _bracketed(pc.binary_join_element_wise(*texts, _COMMA) if len(texts) > 1 else texts[0])
@@ -106,12 +106,12 @@ def encode(table: pa.Table, columns: Sequence[str], rows: I64, offsets: I64, mos
     )
     data, starts = _flat(_bracketed(pc.binary_join(groups, _COMMA)))
     found = Records(data, starts)
-    too_long = np.flatnonzero(found.lengths > most)
-    if too_long.size:
-        row, length = int(rows[offsets[too_long[0]]]), int(found.lengths[too_long[0]])
+    # Compared as padded, and told without row or length: by asking with other limits, for nothing, a client
+    # would learn more about the records than the length that everybody is told. ``row`` stays at home.
+    if found.size() > padded_bytes(most):
         raise BadInput(
-            f"the record of row {row} has {length} bytes: raise max_record_bytes or ask for fewer columns",
-            row=row,
+            "a record of the table is longer than max_record_bytes: raise it or ask for fewer columns",
+            row=int(rows[offsets[found.lengths.argmax()]]),
         )
     return found
 
