@@ -78,13 +78,17 @@ HELP: dict[str, Word] = {
     ),
     "filter": _("One condition per line: column, operator (= != < <= > >=), value. Example: age >= 40"),
     "groups": _("The values that may occur, separated by commas. Others are not counted."),
-    "protocol": _("Automatic chooses by sizes, network and hardware, and the result says why."),
+    "protocol": _(
+        "Automatic, where offered, chooses by sizes, network and hardware, and the result says why."
+    ),
     "security": _(
         "Malicious holds even against a peer that deviates from the protocol; it costs a little more."
     ),
     "low_communication": _("For slow networks."),
     "link_mbit_s": _("If it is known, the automatic choice counts bytes against time."),
-    "join": _("Left keeps the size of the intersection hidden: every row of the left side has a partner."),
+    "join": _(
+        "Left: empty where nothing matches. Who gets the result sees how many do, the other side does not."
+    ),
     "l2": _("A decimal as text, for example 1.0"),
     "tolerance": _("A decimal as text, for example 1e-10"),
 }
@@ -115,7 +119,7 @@ OPTIONS: dict[tuple[str, str], Word] = {
     ("forms", "cn_id"): _("Chinese resident ID"),
     ("forms", "email"): _("e-mail address"),
     ("protocol", "auto"): _("automatic"),
-    ("protocol", "ecdh"): _("ECDH: least traffic"),
+    ("protocol", "ecdh"): _("ECDH: for small sets"),
     ("protocol", "rr22"): _("RR22: least computing, for sets of like size"),
     ("protocol", "unbalanced"): _("unbalanced: a small set against a large, prepared one"),
     ("curve", "curve25519"): _("Curve25519: fastest"),
@@ -130,7 +134,7 @@ OPTIONS: dict[tuple[str, str], Word] = {
     ("measures", "intersection"): _("keys that both sides have"),
     ("measures", "union"): _("keys that either side has"),
     ("join", "inner"): pgettext_lazy("join", "inner: matching rows"),
-    ("join", "left"): pgettext_lazy("join", "left: all rows of the left side"),
+    ("join", "left"): pgettext_lazy("join", "left: all rows of the side that learns the result"),
 }
 
 
