@@ -158,8 +158,21 @@ def greet(
     return Greeting(mine, theirs, salt)
 
 
+def check_padding(plan: Plan, mine: Hello, theirs: Hello, most_elements: int) -> None:
+    """Raise ProtocolAbort if a peer's limits would let it compare far more items than it says and may.
+
+    A bucket is filled up with random items, and nobody sees whether they are: of a few keys in very many
+    buckets nearly all would be others. What our own limits ask for is no doing of the peer.
+    """
+    alone = Plan.of(mine, msgspec.structs.replace(mine, count=theirs.count, labels=()))
+    allowed = max(most_elements, 2 * theirs.count, 2 * alone.peer * alone.buckets)
+    if plan.peer * plan.buckets > allowed:
+        raise ProtocolAbort(f"the peer's limits ask for {plan.buckets} buckets: too many for its keys")
+
+
 def settle(session: Session, greeting: Greeting, plan: Plan, protocol: str) -> None:
     """Keep what the job begins with, or hold a job that goes on to it; raises ProtocolAbort."""
+    check_padding(plan, greeting.mine, greeting.theirs, session.params.max_elements)
     what = f"{protocol} {plan.buckets} {plan.wave} {plan.own} {plan.peer}"
     if session.resumed:
         if _read(session).what != what or session.resumed > plan.waves:

@@ -18,7 +18,7 @@ from compute.protocols.keyset import key_set
 from compute.protocols.local import LocalRun, run_local
 from compute.protocols.protocol import Checkpoint, Message, Steps
 from compute.protocols.psi import labels
-from compute.protocols.psi.agreement import ITEM_MEMORY_BYTES, Hello
+from compute.protocols.psi.agreement import ITEM_MEMORY_BYTES, Hello, Plan, check_padding
 from compute.protocols.psi.buckets import InMemory, Spilled, bound, collect, fill, pack, unpack
 from compute.protocols.psi.choice import SUPPORTED, Asked, choose
 from compute.protocols.psi.intersect.agree import agree
@@ -358,6 +358,18 @@ def test_arrays_in_the_workspace_are_whole_or_refused() -> None:
     assert second.shape == (0, 3)
     with pytest.raises(DataError):
         unpack(memoryview(data[:-1] if data[-1:] != b"\n" else data[:-40]))
+
+
+def test_a_peer_cannot_have_buckets_cut_so_small_that_padding_hides_other_keys() -> None:
+    """100 keys in 8192 buckets would be 57 344 items that it may choose, where 20 000 were signed for."""
+    mine = Hello(100_000, bytes(32), bytes(32), (), 1 << 20, 4, 0, (), 0)
+    few = msgspec.structs.replace(mine, count=100, nonce=bytes([1]) * 32)
+    hostile = msgspec.structs.replace(few, most_items=16)
+    check_padding(Plan.of(mine, few), mine, few, 20_000)
+    with pytest.raises(ProtocolAbort, match="buckets"):
+        check_padding(Plan.of(mine, hostile), mine, hostile, 20_000)
+    # Our own memory may ask for them.
+    check_padding(Plan.of(hostile, mine), hostile, mine, 100_000)
 
 
 # -- parts
