@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,7 +24,9 @@ from compute.data.columns import ColumnConfig
 from compute.data.source import Source, SourceConfig
 from compute.errors import PeerLost
 from compute.protocols import runner
+from compute.protocols.directory import DirectoryWorkspace
 from compute.protocols.protocol import JobKind, Progress, Session, job_kind
+from compute.protocols.workspace import Workspace
 from compute.wire.channel import Channel
 from compute.wire.handshake import Meeting, accept, dial
 from compute.wire.messages import JobSpec, Participant
@@ -117,15 +120,20 @@ async def _run(
     table = _read(task.sources[index], task.columns)
     phases.note("read")
     channel, ended = await _channel(side, port, job, arrived)
-    session = _session(kind, side, task, job, folder)
-    result = await runner.run(
-        kind.start(session, table),
-        {SIDES[1 - index]: channel},
-        role=side,
-        binding=session.binding,
-        on_progress=lambda progress: phases.progress(progress),
-        timeout_s=3600,
-    )
+    workspace = DirectoryWorkspace(folder / job)
+    session = _session(kind, side, task, job, workspace)
+    try:
+        result = await runner.run(
+            kind.start(session, table),
+            {SIDES[1 - index]: channel},
+            role=side,
+            binding=session.binding,
+            on_progress=lambda progress: phases.progress(progress),
+            timeout_s=3600,
+        )
+    finally:
+        workspace.close()
+        shutil.rmtree(folder / job)
     ended.set()
     phases.note("end")
     rows = result.output.rows
@@ -148,7 +156,7 @@ def _read(path: Path, columns: tuple[str, ...]) -> pa.Table:
     return Source(SourceConfig(kind="csv", path=path.name, columns=declared), path.parent).read()
 
 
-def _session(kind: JobKind, side: str, task: Task, job: str, folder: Path) -> Session:
+def _session(kind: JobKind, side: str, task: Task, job: str, workspace: Workspace) -> Session:
     participants = tuple(
         Participant(
             role=name,
@@ -174,6 +182,7 @@ def _session(kind: JobKind, side: str, task: Task, job: str, folder: Path) -> Se
         binding=binding_of(job),
         min_cohort=1,
         rng=os.urandom,
+        workspace=workspace,
         memory_bytes=task.memory_bytes,
         parallel=1,
         version_secret=side.encode().ljust(32, b"."),
