@@ -67,7 +67,7 @@ class PeerSettings(_Section, frozen=True):
     silence_timeout_s: Seconds = 300
     # A resumable job that was cut waits so long for its peers to come back, and may be cut so often.
     reconnect_timeout_s: Seconds = 3600
-    max_reconnects: Annotated[int, Meta(ge=0, le=10_000)] = 30
+    max_reconnects: Annotated[int, Meta(ge=0, le=10_000)] = 5
 
 
 class LimitSettings(_Section, frozen=True):
