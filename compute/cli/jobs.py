@@ -99,7 +99,7 @@ def jobs_run(
 def jobs_list(session: Session, state: str | None, kind: str | None) -> None:
     """Jobs that the party ordered or takes part in, newest first."""
     with session.client() as client:
-        found = client.jobs.list(state=state, kind=kind)
+        found = client.known_jobs.list(state=state, kind=kind)
     session.show(
         found,
         lambda: table(
@@ -141,7 +141,7 @@ def jobs_kinds(session: Session, name: str | None) -> None:
 def jobs_status(session: Session, job: str) -> None:
     """How far each party is."""
     with session.client() as client:
-        found = client.jobs.get(job)
+        found = client.known_jobs.get(job)
 
     def human() -> Any:
         state = f"[bold]{printable(found.state)}[/bold]"
@@ -174,7 +174,7 @@ def jobs_status(session: Session, job: str) -> None:
 def jobs_cancel(session: Session, job: str) -> None:
     """Ask for the end of a JOB."""
     with session.client() as client:
-        found = client.jobs.cancel(job)
+        found = client.known_jobs.cancel(job)
     session.show(found, lambda: f"{printable(found.job)}: {printable(found.state)}")
 
 

@@ -18,7 +18,7 @@ from compute.sdk.chain_view import ChainView
 from compute.sdk.encryption import Encryption
 from compute.sdk.grants import Grants
 from compute.sdk.identity import Identity
-from compute.sdk.jobs import JobResult, Jobs
+from compute.sdk.jobs import JobResult, Jobs, KnownJobs
 from compute.sdk.objects import Dataset, Grant, Invoice, Offer, Receipt, Whoami
 from compute.sdk.portal import Portal
 from compute.sdk.questions import AnyGrant, Names, Question
@@ -85,6 +85,11 @@ class Liutong:
                 raise BadInput("the key file needs its passphrase: give passphrase or passphrase_file")
             secret = read_secret(self._passphrase_file)
         return Identity.open(self._key_file, secret)
+
+    @cached_property
+    def known_jobs(self) -> KnownJobs:
+        """The party's jobs as the portal tells them, without a key file: list, get, events, cancel."""
+        return KnownJobs(self.portal)
 
     @cached_property
     def jobs(self) -> Jobs:

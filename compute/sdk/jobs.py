@@ -56,29 +56,11 @@ class JobResult:
     metrics: Mapping[str, int] = field(default_factory=dict)
 
 
-class Jobs:
-    """``client.jobs``. Runs at the consumer; private keys stay here.
+class KnownJobs:
+    """``client.known_jobs``: what any party of a job may see and do, a provider too; needs no key file."""
 
-    ``cache`` keeps what roles that the consumer runs itself may use again (hints of a dataset version).
-    """
-
-    def __init__(
-        self,
-        portal: Portal,
-        grants: Grants,
-        chain: ChainView,
-        identity: Identity,
-        workspace: Workspace,
-        cache: Cache,
-    ) -> None:
+    def __init__(self, portal: Portal) -> None:
         self._portal = portal
-        self._grants = grants
-        self._chain = chain
-        self._identity = identity
-        self._workspace = workspace
-        self._cache = cache
-
-    # ---- what there is
 
     def list(self, **filters: Any) -> list[Job]:
         """The party's jobs, newest first; filters ``state``, ``kind``."""
@@ -95,6 +77,29 @@ class Jobs:
     def cancel(self, job: str) -> Job:
         """Ask for the end of a job."""
         return self._portal.post(f"jobs/{job}/cancel", None, Job)
+
+
+class Jobs(KnownJobs):
+    """``client.jobs``. Runs at the consumer; private keys stay here.
+
+    ``cache`` keeps what roles that the consumer runs itself may use again (hints of a dataset version).
+    """
+
+    def __init__(
+        self,
+        portal: Portal,
+        grants: Grants,
+        chain: ChainView,
+        identity: Identity,
+        workspace: Workspace,
+        cache: Cache,
+    ) -> None:
+        super().__init__(portal)
+        self._grants = grants
+        self._chain = chain
+        self._identity = identity
+        self._workspace = workspace
+        self._cache = cache
 
     # ---- ordering
 
