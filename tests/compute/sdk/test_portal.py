@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from compute.errors import BadInput
+from compute.sdk import Liutong
 from compute.sdk import portal as module
 from compute.sdk.errors import BadPortalAnswer, PortalRefused, PortalUnreachable
 from compute.sdk.objects import Grant, Whoami
@@ -151,3 +152,12 @@ def test_a_grant_of_a_newer_portal_decodes() -> None:
     }
     client = portal(lambda request: httpx.Response(200, content=json.dumps(grant).encode()))
     assert client.get("grants/1", Grant).state == "requested"
+
+
+def test_jobs_are_seen_and_cancelled_without_a_key_file_but_not_ordered() -> None:
+    with Liutong("http://127.0.0.1:1", "lt_provider") as client:
+        for ask in (client.known_jobs.list, lambda: client.known_jobs.cancel("0x" + "11" * 32)):
+            with pytest.raises(PortalUnreachable):
+                ask()
+        with pytest.raises(BadInput, match="key file"):
+            _ = client.jobs
