@@ -210,6 +210,11 @@ class RunningNode:
         wait_for(final, timeout_s, lambda: f"{status}\n{self.log()}")
         return status[0]
 
+    def forgets(self, job: str) -> None:
+        """Wait until nothing of an ended job's workspace is left: the folder goes just after the ending."""
+        folder = self.home / "work" / job
+        wait_for(lambda: not folder.exists(), 20, lambda: f"{folder.name} is still there\n{self.log()}")
+
 
 class Granted:
     """An activated grant with what a job needs of it."""

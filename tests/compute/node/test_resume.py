@@ -159,7 +159,7 @@ def both_completed(pair: Pair, order: Order, grants: tuple[Granted, Granted], *,
     for node, granted in zip(pair, grants, strict=True):
         node.commit_all()
         assert order.reservation_state(granted.grant) == "SETTLED"
-        assert not (node.home / "work" / order.job).exists()
+        node.forgets(order.job)
         payload = node.portal.result(order.job)
         assert payload is not None
         role = ("left", "right")[pair.index(node)]
@@ -246,7 +246,7 @@ def test_an_input_that_changed_meanwhile_is_refused_and_ends_the_job_on_both_sid
         for node, granted in ((left, left_grant), (right, right_grant)):
             assert node.receipt_of(order.job).units == 0
             assert node.portal.result(order.job) is None
-            assert not (node.home / "work" / order.job).exists()
+            node.forgets(order.job)
             node.commit_all()
             assert order.reservation_state(granted.grant) == "SETTLED"
     finally:
@@ -288,14 +288,14 @@ def test_cancelling_while_the_peer_is_away_ends_the_job_there_too(
     assert victim.wait_final(order.job).state == "cancelled"
     for node in pair:
         assert node.receipt_of(order.job).units == 0
-        assert not (node.home / "work" / order.job).exists()
+        node.forgets(order.job)
 
 
 def test_cancelling_in_the_middle_ends_both(consumer: Consumer, pair: Pair) -> None:
     order, *_ = begin(consumer, pair, after=1)
     assert pair[1].portal.cancel(order.job).state == "cancelled"
     assert pair[0].wait_final(order.job).state == "cancelled"
-    assert not (pair[0].home / "work" / order.job).exists()
+    pair[0].forgets(order.job)
 
 
 def test_a_deadline_that_passes_while_the_peer_is_away_expires_the_job(

@@ -69,4 +69,4 @@ def test_an_intersection_in_buckets_outlives_a_kill(
     assert result["count"] == ROWS - ROWS // 3
     assert sorted(row[0] for row in result["left"]["rows"]) == [f"p{i:06d}" for i in range(ROWS // 3, ROWS)]
     for node in pair:
-        assert not (node.home / "work" / order.job).exists()
+        node.forgets(order.job)

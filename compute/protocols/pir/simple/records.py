@@ -10,6 +10,7 @@ key derivation of GB/T 32918.4 gives the pad and the key of HMAC-SM3 (RFC 2104).
 
 from __future__ import annotations
 
+import functools
 import hmac
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -35,10 +36,13 @@ LENGTH_BYTES = 4
 # Sizes are rounded up, so the longest record is known only roughly.
 SIZE_STEP = 32
 _KDF = np.frombuffer(b"liutong/pir/record/v2\0", np.uint8)
-_COMMA, _OPENING, _CLOSING, _NOTHING = (
-    pa.scalar(mark, pa.large_binary()) for mark in (b",", b"[", b"]", b"")
-)
 _AT_ONCE = 1 << 24  # bytes of records sealed at a time
+
+
+@functools.cache
+def _mark(text: bytes) -> pa.Scalar:
+    # Not at import: Arrow's first scalar imports pandas where it is installed, which takes a second.
+    return pa.scalar(text, pa.large_binary())
 
 
 class Records:
@@ -100,11 +104,11 @@ def encode(table: pa.Table, columns: Sequence[str], rows: I64, offsets: I64, mos
     Raises BadInput for a record beyond ``most`` bytes, as padded, and naming a column that is no JSON.
     """
     texts = [_texts(column(table, name), name) for name in columns]
-    lines = _bracketed(pc.binary_join_element_wise(*texts, _COMMA) if len(texts) > 1 else texts[0])
+    lines = _bracketed(pc.binary_join_element_wise(*texts, _mark(b",")) if len(texts) > 1 else texts[0])
     groups = pa.LargeListArray.from_arrays(
         pa.array(offsets, pa.int64()), lines.take(pa.array(rows, pa.int64()))
     )
-    data, starts = _flat(_bracketed(pc.binary_join(groups, _COMMA)))
+    data, starts = _flat(_bracketed(pc.binary_join(groups, _mark(b","))))
     found = Records(data, starts)
     # Compared as padded, and told without row or length: by asking with other limits, for nothing, a client
     # would learn more about the records than the length that everybody is told. ``row`` stays at home.
@@ -187,7 +191,7 @@ def _texts(values: pa.ChunkedArray, name: str) -> pa.Array:
 
 
 def _bracketed(texts: pa.Array) -> pa.Array:
-    return pc.binary_join_element_wise(_OPENING, texts, _CLOSING, _NOTHING)
+    return pc.binary_join_element_wise(_mark(b"["), texts, _mark(b"]"), _mark(b""))
 
 
 def _flat(strings: pa.Array) -> tuple[U8, I64]:
