@@ -19,7 +19,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 import compute.protocols.kinds  # noqa: F401 - registers all
-from bench.two_parties import SIDES, Task, binding_of, peak_bytes
+from bench.two_parties import SIDES, PrivateMemory, Task, binding_of
 from compute.data.columns import ColumnConfig
 from compute.data.source import Source, SourceConfig
 from compute.errors import PeerLost
@@ -117,7 +117,9 @@ async def _run(
     kind = job_kind(task.kind)
     cpu = time.process_time()
     phases = _Phases()
-    table = _read(task.sources[index], task.columns)
+    memory = PrivateMemory()
+    snapshot = folder / f"{job}.arrow"
+    table = _read(task.sources[index], task.columns, snapshot)
     phases.note("read")
     channel, ended = await _channel(side, port, job, arrived)
     workspace = DirectoryWorkspace(folder / job)
@@ -134,6 +136,7 @@ async def _run(
     finally:
         workspace.close()
         shutil.rmtree(folder / job)
+        snapshot.unlink()
     ended.set()
     phases.note("end")
     rows = result.output.rows
@@ -144,16 +147,22 @@ async def _run(
     return {
         "bytes_out": result.bytes_out,
         "cpu_s": time.process_time() - cpu,
-        "peak_bytes": peak_bytes(),
+        "peak_bytes": memory.stop(),
         "rows": rows.num_rows,
         "metrics": dict(result.output.metrics),
         "phases": phases.seconds,
     }
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pa.Table:
+def _read(path: Path, columns: tuple[str, ...], snapshot: Path) -> pa.Table:
+    """Through a mapped file, as at a node, so that memory does not grow with the table."""
     declared = tuple(ColumnConfig(name=name, type="string", grade="L3") for name in columns)
-    return Source(SourceConfig(kind="csv", path=path.name, columns=declared), path.parent).read()
+    source = Source(SourceConfig(kind="csv", path=path.name, columns=declared), path.parent)
+    snapshot.parent.mkdir(parents=True, exist_ok=True)
+    with pa.OSFile(str(snapshot), "wb") as file, pa.ipc.new_file(file, source.schema()) as writer:
+        for batch in source.batches():
+            writer.write_batch(batch)
+    return pa.ipc.open_file(pa.memory_map(str(snapshot))).read_all()
 
 
 def _session(kind: JobKind, side: str, task: Task, job: str, workspace: Workspace) -> Session:

@@ -166,7 +166,7 @@ def _scaling(folder: Path) -> Iterator[Row]:
             size,
             memory,
             "MiB",
-            "the whole process, mapped files included",
+            "private memory of the whole process, looked up every 20 ms; its input is a mapped file",
             target=limit,
             met=None if limit is None else memory <= limit,
         )
