@@ -21,6 +21,7 @@ from compute.protocols.psi import labels
 from compute.protocols.psi.agreement import ITEM_MEMORY_BYTES, Hello, Plan, check_padding
 from compute.protocols.psi.buckets import InMemory, Spilled, bound, collect, fill, pack, unpack
 from compute.protocols.psi.choice import SUPPORTED, Asked, choose
+from compute.protocols.psi.intersect import result
 from compute.protocols.psi.intersect.agree import agree
 from compute.protocols.psi.matching import match
 from compute.protocols.stream import Block, uniform_order
@@ -580,3 +581,18 @@ def test_wide_labels_make_smaller_buckets() -> None:
     buckets = [run.outputs["left"].metrics["buckets"] for run in (plain, labelled)]
     assert buckets[0] == 1
     assert buckets[1] >= 4
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 40])
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
+def test_rows_are_taken_from_a_table_in_chunks_as_from_one(
+    count: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(result, "_TAKEN_AT_ONCE", at_once)
+    pieces = [
+        pa.table({"id": [f"{start}-{i}" for i in range(5)], "n": [None, 1, 2, 3, start]})
+        for start in range(8)
+    ]
+    table = pa.concat_tables(pieces)
+    rows = np.random.default_rng(count).permutation(40)[:count].astype(np.int64)
+    assert result.taken(table, rows).equals(table.take(pa.array(rows)))
