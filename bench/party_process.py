@@ -26,7 +26,7 @@ from compute.errors import PeerLost
 from compute.protocols import runner
 from compute.protocols.directory import DirectoryWorkspace
 from compute.protocols.protocol import JobKind, Progress, Session, job_kind
-from compute.protocols.workspace import Workspace
+from compute.protocols.workspace import MemoryCache, Workspace
 from compute.wire.channel import Channel
 from compute.wire.handshake import Meeting, accept, dial
 from compute.wire.messages import JobSpec, Participant
@@ -48,6 +48,8 @@ class _Party:
         return statement.sign(purpose, payload, self._secret)
 
 
+# What was made once per dataset version outlives a job, as at a node.
+_CACHE = MemoryCache()
 _PARTIES = {side: _Party(side) for side in SIDES}
 
 
@@ -192,6 +194,7 @@ def _session(kind: JobKind, side: str, task: Task, job: str, workspace: Workspac
         min_cohort=1,
         rng=os.urandom,
         workspace=workspace,
+        cache=_CACHE,
         memory_bytes=task.memory_bytes,
         parallel=1,
         version_secret=side.encode().ljust(32, b"."),
