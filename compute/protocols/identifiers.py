@@ -175,6 +175,17 @@ def bad_key(name: str, row: int, why: str) -> BadInput:
     return BadInput(f"row {row} of column {name!r} {why}", row=row, column=name)
 
 
+def in_microseconds(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Times in nanoseconds as microseconds; raises ValueError if that would lose something.
+
+    Python has no finer times, and where pandas is installed Arrow would hand out its own instead.
+    """
+    kind = values.type
+    if not pa.types.is_timestamp(kind) or kind.unit != "ns":
+        return values
+    return values.cast(pa.timestamp("us", kind.tz))
+
+
 def _texts(table: pa.Table, name: str, normalisation: Normalisation, index: int) -> list[str | None]:
     """Per row the spelling to compare; empty for a null, None for what does not fit."""
     values = column(table, name)
@@ -182,7 +193,7 @@ def _texts(table: pa.Table, name: str, normalisation: Normalisation, index: int)
     form = normalisation.form(index)
     found: list[str | None] = []
     try:
-        for value in values:
+        for value in in_microseconds(values):
             text = text_of(value.as_py())
             found.append("" if text is None else normalisation.part(text, form))
     except UnicodeDecodeError as error:

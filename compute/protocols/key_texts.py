@@ -18,7 +18,7 @@ from accel import text_rows
 from accel.byte_rows import ByteRows
 from compute.errors import BadInput
 from compute.protocols import forms
-from compute.protocols.identifiers import Normalisation, bad_key, text_of
+from compute.protocols.identifiers import Normalisation, bad_key, in_microseconds, text_of
 
 UNFIT = 4
 """A value does not fit its form; beside the flags of `accel.text_rows`."""
@@ -92,8 +92,9 @@ def _as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
     as_they_are = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     if as_they_are or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
         return values.cast(pa.large_string())
-    distinct = pc.unique(values)
     try:
+        values = in_microseconds(values)
+        distinct = pc.unique(values)
         texts = pa.array([text_of(value) for value in distinct.to_pylist()], pa.large_string())
     except (ValueError, OverflowError) as error:  # times beyond years 1 to 9999, or finer than microseconds
         raise BadInput(f"a column of {kind} holds values beyond what can be written as a text") from error
