@@ -35,8 +35,11 @@ def suites() -> tuple[str, ...]:
 def main(name: str, *, quick: bool, as_json: bool) -> None:
     """Measure suite NAME, print it, and keep it in bench/results."""
     suite = importlib.import_module(f"bench.suite_{name}")
-    rows = list(suite.run(quick))
-    kept = measure.keep(name, rows, quick=quick)
+    rows: list[measure.Row] = []
+    for row in suite.run(quick):
+        rows.append(row)
+        # After every row: what was measured stays if a later part fails.
+        kept = measure.keep(name, rows, quick=quick)
     if hasattr(suite, "draw"):
         suite.draw(rows, kept)
     if as_json:

@@ -74,8 +74,8 @@ def run(quick: bool) -> Iterator[Row]:
             yield from _unbalanced(folder, 101, 10_007)
             return
         yield from _variants(folder, VARIANTS, (1 << 20) - 1, slow=10_007)
-        yield from _unbalanced(folder, 10_000, 10_000_000)
         yield from _scaling(folder)
+        yield from _unbalanced(folder, 10_000, 10_000_000)
 
 
 def _variants(folder: Path, variants: tuple[Variant, ...], size: int, *, slow: int) -> Iterator[Row]:

@@ -131,7 +131,7 @@ def test_a_killed_supervisor_takes_everything_along_and_comes_back(tmp_path: Pat
         market_process.running(tmp_path / "market", fresh=False) as market,
         market.client("research-institute") as client,
     ):
-        assert len(client.datasets()) == 4
+        assert len(client.datasets()) == 7
         assert _clean_reconcile(market)["clean"] is True
 
 
