@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from accel import curve25519
 from compute.errors import BadInput, CohortTooSmall, ProtocolAbort
+from compute.protocols.identifiers import KeyColumns
 from compute.protocols.protocol import Message
 
 MAX_ELEMENTS = 1 << 30
+
+
+class KeysOfSides(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Key columns of ``left`` and ``right``, compared in order."""
+
+    left: KeyColumns
+    right: KeyColumns
 
 
 class Size(Message, frozen=True, tag="psi.size"):
@@ -38,6 +47,16 @@ def check_peer_size(role: str, count: int, most: int, floor: int) -> None:
         raise CohortTooSmall(f"{role} has fewer distinct keys than the floor of {floor}", floor=floor)
     if count > most:
         raise ProtocolAbort(f"{role} wants to compare more keys than max_elements {most}")
+
+
+def check_intersection(count: int, floor: int) -> None:
+    """Raise CohortTooSmall if an intersection of ``count`` keys may not be released."""
+    if count < floor:
+        raise CohortTooSmall(
+            f"the intersection is below the floor of {floor}: check key columns and normalisation on "
+            "all sides",
+            floor=floor,
+        )
 
 
 def domain_separation(purpose: bytes, binding: bytes) -> bytes:

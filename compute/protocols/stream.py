@@ -88,14 +88,8 @@ def split(data: bytes, width: int) -> list[bytes]:
     return [data[start : start + width] for start in range(0, len(data), width)]
 
 
-def permutation(count: int, rng: Rng) -> list[int]:
-    """A uniform order of ``range(count)``: sorted by fresh 128-bit keys, so ties do not occur in practice."""
-    keys = np.frombuffer(rng(16 * count), dtype="<u8").reshape(count, 2)
-    return [int(index) for index in np.lexsort((keys[:, 0], keys[:, 1]))]
-
-
 def uniform_order(count: int, rng: Rng) -> npt.NDArray[np.int64]:
-    """A uniform order of ``range(count)``, as `permutation`, at array speed."""
+    """A uniform order of ``range(count)``: sorted by fresh 64-bit keys, drawn again if two are equal."""
     while True:
         keys = np.frombuffer(rng(8 * count), np.uint64)
         order, distinct = sorted_order(keys)

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accel import sm3
-from compute.errors import CohortTooSmall, ProtocolAbort
+from compute.errors import ProtocolAbort
 from compute.protocols.keyset import KeySet
 from compute.protocols.protocol import Checkpoint, Message, Part, Progress, Send, Session, receive
 from compute.protocols.psi import labels
@@ -36,6 +36,7 @@ from compute.protocols.psi.buckets import Source, fill, pack, unpack
 from compute.protocols.psi.labels import KEY_BYTES, MAC_BYTES
 from compute.protocols.psi.matching import MAX_TAG_BYTES, match
 from compute.protocols.psi.oprf import OUTPUT_BYTES, Items, Oprf
+from compute.protocols.sets import check_intersection
 from compute.protocols.stream import receive_array, send_array
 
 Numbers = npt.NDArray[np.int64]
@@ -113,7 +114,7 @@ def receive_result(side: Side) -> Part[Found]:
     """
     waves = yield from _waves(side, _receive_wave)
     found = _joined(side, [(int(wave[0][0]), wave[1], wave[2]) for wave in waves])
-    check_floor(side.session, found.keys)
+    check_intersection(found.keys, side.session.min_cohort)
     if side.mutual:
         yield from _tell(side, waves)
     return found
@@ -274,7 +275,7 @@ def _be_told(side: Side, waves: list[Arrays]) -> Part[Found]:
     possible = len(chosen) <= side.most_matches and not flat[total:].any()
     if not possible or not hmac.compare_digest(proof, _proof(side, secrets[chosen])):
         raise ProtocolAbort(f"{peer} named keys of ours that it does not have")
-    check_floor(session, len(chosen))
+    check_intersection(len(chosen), session.min_cohort)
     width = side.peer_label_bytes
     plain = np.empty((len(chosen), 0), np.uint8)
     if width:
@@ -308,16 +309,6 @@ def _joined(side: Side, pieces: list[tuple[int, Numbers, Rows]]) -> Found:
         np.concatenate([np.empty(0, np.int64), *(rows for _, rows, _ in pieces)]),
         np.concatenate([np.empty((0, width), np.uint8), *(plain for _, _, plain in pieces)]),
     )
-
-
-def check_floor(session: Session, count: int) -> None:
-    """Raise CohortTooSmall if the intersection may not be released."""
-    if count < session.min_cohort:
-        raise CohortTooSmall(
-            f"the intersection is below the floor of {session.min_cohort}: check key columns and "
-            "normalisation on both sides",
-            floor=session.min_cohort,
-        )
 
 
 def _send_rows(peer: str, rows: Rows, phase: str) -> Part[None]:

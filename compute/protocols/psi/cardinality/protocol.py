@@ -19,17 +19,24 @@ import msgspec
 import pyarrow as pa
 from msgspec import Meta
 
-from compute.errors import BadInput, BadMessage, CohortTooSmall
+from compute.errors import BadInput, BadMessage
 from compute.protocols import payload
-from compute.protocols.identifiers import KeyColumns, Normalisation
+from compute.protocols.identifiers import Normalisation
 from compute.protocols.keyset import key_set
 from compute.protocols.participants import require_roles
 from compute.protocols.protocol import JobKind, Output, Send, Session, Steps, receive, register
 from compute.protocols.psi.ecdh.curves import CurveName
-from compute.protocols.psi.ecdh.masking import double_mask, member, receive_sorted, send_sorted, shuffle
+from compute.protocols.psi.ecdh.masking import double_mask, member, receive_sorted, send_sorted
 from compute.protocols.psi.ecdh.oprf import Function, context
-from compute.protocols.sets import MAX_ELEMENTS, Size, check_peer_size, check_size
-from compute.protocols.stream import tag_bytes
+from compute.protocols.sets import (
+    MAX_ELEMENTS,
+    KeysOfSides,
+    Size,
+    check_intersection,
+    check_peer_size,
+    check_size,
+)
+from compute.protocols.stream import tag_bytes, uniform_order
 from compute.wire.messages import JobSpec
 
 ROLES = ("left", "right")
@@ -37,17 +44,10 @@ Side = Literal["left", "right"]
 Measure = Literal["intersection", "union"]
 
 
-class BothKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Key columns of both roles, compared in order."""
-
-    left: KeyColumns
-    right: KeyColumns
-
-
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Parameters of a cardinality job. ``max_elements`` bounds the distinct keys of either side."""
 
-    keys: BothKeys
+    keys: KeysOfSides
     normalise: Normalisation = Normalisation()
     measures: Annotated[tuple[Measure, ...], Meta(min_length=1, max_length=2)] = ("intersection",)
     output_to: Annotated[tuple[Side, ...], Meta(min_length=1, max_length=2)] = ("left",)
@@ -79,7 +79,7 @@ def start(session: Session, table: pa.Table | None) -> Steps:
     peer = ROLES[1 - ROLES.index(me)]
     keys = key_set(table, getattr(params.keys, me), params.normalise)
     check_size(me, len(keys), params.max_elements, session.min_cohort)
-    items = keys.digests[shuffle(len(keys), session.rng)]
+    items = keys.digests[uniform_order(len(keys), session.rng)]
 
     yield Send(peer, Size(len(items)))
     count = (yield from receive(peer, Size)).count
@@ -100,12 +100,7 @@ def start(session: Session, table: pa.Table | None) -> Steps:
         return Output(units=len(keys), metrics=metrics)
     mine = yield from receive_sorted(peer, len(items), width)
     shared = int(member(mine, theirs[:, :width]).sum())
-    if shared < session.min_cohort:
-        raise CohortTooSmall(
-            f"the intersection is below the floor of {session.min_cohort}: check key columns and "
-            "normalisation on both sides",
-            floor=session.min_cohort,
-        )
+    check_intersection(shared, session.min_cohort)
     found = {"intersection": shared, "union": len(items) + count - shared}
     asked: dict[str, int] = {measure: found[measure] for measure in params.measures}
     return Output(

@@ -16,19 +16,13 @@ import numpy.typing as npt
 
 from accel import sm3
 from compute.errors import ProtocolAbort
-from compute.protocols.protocol import Call, Part, Progress, Rng, Send, Session, compute
+from compute.protocols.protocol import Call, Part, Progress, Send, Session, compute
 from compute.protocols.psi.ecdh.curves import GROUPS, Rows, blind, multiply_received
 from compute.protocols.psi.ecdh.oprf import BLOCK, LEAD, Function, Points, receive_block, spans_of
 from compute.protocols.stream import receive_array, send_array
 
 # A tag as it is kept; on the wire it is cut to `stream.tag_bytes`.
 TAG_BYTES = 16
-
-
-def shuffle(count: int, rng: Rng) -> npt.NDArray[np.int64]:
-    """A uniform order of ``range(count)``: sorted by fresh 128-bit keys, so ties do not occur in practice."""
-    keys = np.frombuffer(rng(16 * count), "<u8").reshape(count, 2)
-    return np.lexsort((keys[:, 0], keys[:, 1])).astype(np.int64)
 
 
 def double_mask(session: Session, peer: str, function: Function, items: Rows, theirs: int) -> Part[Rows]:

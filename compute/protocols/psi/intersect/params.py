@@ -7,21 +7,14 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from compute.protocols.identifiers import KeyColumns, Normalisation
+from compute.protocols.identifiers import Normalisation
 from compute.protocols.psi.choice import ProtocolName, Security
 from compute.protocols.psi.ecdh.curves import CurveName
-from compute.protocols.sets import MAX_ELEMENTS
+from compute.protocols.sets import MAX_ELEMENTS, KeysOfSides
 from compute.wire.messages import Name
 
 ROLES = ("left", "right")
 Side = Literal["left", "right"]
-
-
-class BothKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Key columns of both roles, compared in order."""
-
-    left: KeyColumns
-    right: KeyColumns
 
 
 class BothColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,7 +35,7 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     "auto". ``result_check`` exchanges digests of versions and result.
     """
 
-    keys: BothKeys
+    keys: KeysOfSides
     normalise: Normalisation = Normalisation()
     output_to: Annotated[tuple[Side, ...], Meta(min_length=1, max_length=2)] = ("left",)
     deliver_to_consumer: bool = True

@@ -34,7 +34,7 @@ from compute.protocols.psi.labels import LabelColumn
 from compute.protocols.psi.oprf import Oprf
 from compute.protocols.psi.rr22.oprf import Rr22
 from compute.protocols.psi.unbalanced.online import lookup, serve
-from compute.protocols.sets import check_size
+from compute.protocols.sets import check_intersection, check_size
 from compute.protocols.stream import uniform_order
 from compute.wire.messages import JobSpec
 
@@ -145,7 +145,7 @@ class _Job:
         order = uniform_order(len(keys), session.rng)
         inside = yield from lookup(session, peer, keys.digests[order], count, chosen.curve)
         matched = np.sort(order[inside])
-        engine.check_floor(session, len(matched))
+        check_intersection(len(matched), session.min_cohort)
         rows, _ = keys.rows_of(matched)
         return Found(len(matched), rows, np.empty((len(rows), 0), np.uint8))
 

@@ -24,7 +24,7 @@ import pyarrow as pa
 from msgspec import Meta
 
 from accel import sm3
-from compute.errors import BadInput, BadMessage, CohortTooSmall, ProtocolAbort
+from compute.errors import BadInput, BadMessage, ProtocolAbort
 from compute.protocols import payload
 from compute.protocols.identifiers import KeyColumns, Normalisation, column
 from compute.protocols.keyset import KeySet, key_set
@@ -48,7 +48,7 @@ from compute.protocols.psi.many.together import together
 from compute.protocols.psi.many.zero_sharing import KEY_BYTES, PairKeys, Words, share
 from compute.protocols.psi.oprf import Items, Oprf
 from compute.protocols.psi.rr22.oprf import Rr22
-from compute.protocols.sets import MAX_ELEMENTS, check_peer_size, check_size
+from compute.protocols.sets import MAX_ELEMENTS, check_intersection, check_peer_size, check_size
 from compute.wire.messages import JobSpec, Name
 
 MIN_PARTIES, MAX_PARTIES = 3, 10
@@ -210,12 +210,7 @@ def _lead(session: Session, items: Items, mine: Words, peers: Mapping[str, _Peer
         for values in (yield from together(parts)):
             total ^= values
     matched: Flags = np.logical_not(total.any(axis=1))
-    if matched.sum() < session.min_cohort:
-        raise CohortTooSmall(
-            f"the intersection is below the floor of {session.min_cohort}: check key columns and "
-            "normalisation on all sides",
-            floor=session.min_cohort,
-        )
+    check_intersection(int(matched.sum()), session.min_cohort)
     # Bytes and progress are public: without random tags among them they would tell the size of the result.
     missing = min(len(items), *(peer.count for peer in peers.values())) - int(matched.sum())
     for role in params.output_to[1:]:
@@ -234,8 +229,7 @@ def _told(session: Session, items: Items, key: bytes, most: int) -> Part[Flags]:
     matched = member(_tags(items, key), named)
     if matched.sum() != count:
         raise ProtocolAbort(f"{params.leader} names a match that is none of our keys")
-    if count < session.min_cohort:
-        raise CohortTooSmall(f"the intersection is below the floor of {session.min_cohort}")
+    check_intersection(count, session.min_cohort)
     return matched
 
 

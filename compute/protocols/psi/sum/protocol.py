@@ -26,7 +26,7 @@ from msgspec import Meta
 
 from compute.errors import BadInput, CohortTooSmall, ProtocolAbort
 from compute.protocols import filters
-from compute.protocols.identifiers import KeyColumns, Normalisation
+from compute.protocols.identifiers import Normalisation
 from compute.protocols.keyset import KeySet, key_set
 from compute.protocols.participants import require_consumer_apart, require_roles
 from compute.protocols.protocol import (
@@ -43,23 +43,16 @@ from compute.protocols.protocol import (
     register,
 )
 from compute.protocols.psi.ecdh.curves import CurveName
-from compute.protocols.psi.ecdh.masking import double_mask, member, receive_sorted, send_sorted, shuffle
+from compute.protocols.psi.ecdh.masking import double_mask, member, receive_sorted, send_sorted
 from compute.protocols.psi.ecdh.oprf import Function, context
 from compute.protocols.psi.sum import totals
 from compute.protocols.sets import Size, check_peer_size, check_size
 from compute.protocols.stats.moments import PublicKeyText
-from compute.protocols.stats.vertical.protocol import large_enough
-from compute.protocols.stream import Block, block_items, tag_bytes
+from compute.protocols.stats.vertical.protocol import BothKeys, large_enough
+from compute.protocols.stream import Block, block_items, tag_bytes, uniform_order
 from compute.wire.messages import JobSpec, Name
 
 ROLES = ("values", "members")
-
-
-class BothKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Key columns of both roles, compared in order."""
-
-    values: KeyColumns
-    members: KeyColumns
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -94,7 +87,7 @@ def _values(session: Session, table: pa.Table) -> Steps:
     table = filters.apply(table, params.filter)
     keys = key_set(table, params.keys.values, params.normalise)
     check_size("values", len(keys), params.max_elements, session.min_cohort)
-    order = shuffle(len(keys), session.rng)
+    order = uniform_order(len(keys), session.rng)
     sums = totals.sums_of(table, keys, params.values)
 
     yield Send("members", Size(len(keys)))
@@ -112,7 +105,7 @@ def _members(session: Session, table: pa.Table) -> Steps:
     params: Params = session.params
     keys = key_set(table, params.keys.members, params.normalise)
     check_size("members", len(keys), params.max_elements, session.min_cohort)
-    items = keys.digests[shuffle(len(keys), session.rng)]
+    items = keys.digests[uniform_order(len(keys), session.rng)]
 
     yield Send("values", Size(len(keys)))
     count = (yield from receive("values", Size)).count

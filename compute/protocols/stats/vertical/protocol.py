@@ -40,13 +40,13 @@ from compute.protocols.stats.exchange import Summary
 from compute.protocols.stats.moments import Moments
 from compute.protocols.stream import (
     Uint32,
-    permutation,
     receive_array,
     receive_points,
     send_array,
     split,
     tag_bytes,
     tags,
+    uniform_order,
 )
 from compute.wire.messages import JobSpec
 
@@ -95,7 +95,9 @@ def _values(session: Session, table: pa.Table) -> Steps:
     check_size("values", sum(counts), params.max_elements, session.min_cohort)
     dst = domain_separation(b"STATS", session.binding)
     scalar = curve25519.random_scalar(session.rng)
-    shuffled = [item for group in groups for item in _shuffled(group, permutation(len(group), session.rng))]
+    shuffled = [
+        item for group in groups for item in _shuffled(group, uniform_order(len(group), session.rng).tolist())
+    ]
 
     yield Send("members", Counts(counts))
     members = (yield from receive("members", Size)).count
@@ -138,7 +140,7 @@ def _members(session: Session, table: pa.Table) -> Steps:
     check_size("members", len(keys), params.max_elements, session.min_cohort)
     dst = domain_separation(b"STATS", session.binding)
     scalar = curve25519.random_scalar(session.rng)
-    items = [keys.encoded[index] for index in permutation(len(keys), session.rng)]
+    items = [keys.encoded[index] for index in uniform_order(len(keys), session.rng)]
 
     blind = blinding(items, dst, scalar)
 
@@ -210,7 +212,7 @@ def _grouped(table: pa.Table, params: Params) -> tuple[list[dict[bytes, Moments]
     return groups, len({encoded for group in groups for encoded in group})
 
 
-def _shuffled(group: dict[bytes, Moments], order: list[int]) -> list[tuple[bytes, Moments]]:
+def _shuffled(group: dict[bytes, Moments], rng: Rng) -> list[tuple[bytes, Moments]]:
     items = list(group.items())
     return [items[index] for index in order]
 
