@@ -26,7 +26,7 @@ from compute.errors import BadInput, CohortTooSmall, ProtocolAbort
 from compute.protocols import filters
 from compute.protocols.identifiers import KeyColumns, Normalisation, keys_of
 from compute.protocols.participants import require_consumer_apart, require_roles
-from compute.protocols.protocol import JobKind, Message, Output, Send, Session, Steps, receive, register
+from compute.protocols.protocol import JobKind, Message, Output, Rng, Send, Session, Steps, receive, register
 from compute.protocols.sets import (
     MAX_ELEMENTS,
     Size,
@@ -95,9 +95,7 @@ def _values(session: Session, table: pa.Table) -> Steps:
     check_size("values", sum(counts), params.max_elements, session.min_cohort)
     dst = domain_separation(b"STATS", session.binding)
     scalar = curve25519.random_scalar(session.rng)
-    shuffled = [
-        item for group in groups for item in _shuffled(group, uniform_order(len(group), session.rng).tolist())
-    ]
+    shuffled = [item for group in groups for item in _shuffled(group, session.rng)]
 
     yield Send("members", Counts(counts))
     members = (yield from receive("members", Size)).count
@@ -214,7 +212,7 @@ def _grouped(table: pa.Table, params: Params) -> tuple[list[dict[bytes, Moments]
 
 def _shuffled(group: dict[bytes, Moments], rng: Rng) -> list[tuple[bytes, Moments]]:
     items = list(group.items())
-    return [items[index] for index in order]
+    return [items[index] for index in uniform_order(len(items), rng)]
 
 
 def _roles(spec: JobSpec, params: Params) -> tuple[str, ...]:
