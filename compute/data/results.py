@@ -16,11 +16,14 @@ import pyarrow.parquet as pq
 
 from compute.data import table_file
 from compute.data.table_file import TableFormat
+from compute.disk import typed
 from compute.errors import BadInput, DataError
 
 _JOB = re.compile(r"0x[0-9a-f]{64}")
 _ROLE = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _FILE = re.compile(rf"({_JOB.pattern})\.({_ROLE.pattern})\.parquet")
+# As `table_file.replacing` names what it has not finished.
+_UNFINISHED = re.compile(rf"\.{_FILE.pattern}\.[0-9a-f]{{16}}\.tmp")
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,18 @@ class ResultStore:
     def __init__(self, folder: Path) -> None:
         """Makes the folder (mode 0700) if it is not there; raises DataError if it cannot."""
         self._folder = Path(folder)
-        try:
+        with typed(f"the folder {folder} cannot be made"):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"the folder {folder} cannot be made: {error.strerror}") from error
+
+    def sweep(self) -> None:
+        """Remove what a killed writer left half written. For the one process that writes, before it does.
+
+        Raises DataError if it cannot.
+        """
+        with typed("the folder of results cannot be swept"):
+            for path in self._folder.iterdir():
+                if _UNFINISHED.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
 
     def put(self, job: str, role: str, table: pa.Table) -> Path:
         """Store a result; on disk when this returns. Storing again replaces it: a repeated step is safe.

@@ -17,7 +17,6 @@ where a job still uses them.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import hmac
@@ -33,11 +32,11 @@ from msgspec import Meta
 
 from compute.data.commitment import Commitment, Committer
 from compute.data.source import Source
-from compute.errors import DataError, DiskFull
+from compute.disk import typed
+from compute.errors import DataError
 
 _TEMPORARY = ".new-"
 _KEY = b"liutong/snapshot/v1\x00"
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
 
 
@@ -204,10 +203,7 @@ def _mac(path: Path, root: bytes, salt_key: bytes, content: bytes) -> bytes:
 @contextlib.contextmanager
 def _typed(what: str) -> Iterator[None]:
     try:
-        yield
-    except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise DiskFull(f"{what}: the disk is full, or a limit of it is reached") from error
-        raise DataError(f"{what}: {error.strerror}") from error
+        with typed(what):
+            yield
     except pa.ArrowException as error:
         raise DataError(f"{what}: {type(error).__name__}") from error

@@ -16,7 +16,6 @@ programs read. Names of columns are texts too.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 import stat
@@ -29,11 +28,11 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from compute.disk import NO_ROOM
 from compute.errors import BadInput, DataError, DiskFull
 
 TableFormat = Literal["csv", "parquet"]
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Also in the full-width forms that some spreadsheets take for the same.
 _FORMULA = "^[=+\\-@\\t\\r\\n'＝＋－＠]"
 _BATCH_ROWS = 1 << 16
@@ -83,7 +82,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         os.replace(temporary, path)
         _flush_folder(path.parent)
     except (OSError, pa.ArrowException) as error:
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
             raise DiskFull(f"{path.name} cannot be written: the disk is full", file=path.name) from error
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "its values do not fit"
         raise DataError(f"{path.name} cannot be written: {reason}", file=path.name) from error

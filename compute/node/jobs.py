@@ -176,6 +176,7 @@ class Jobs:
         """At start: sessions and resumable jobs go on, what else was running has failed."""
         runner = self._require_runner()
         rows = self._store.open_jobs()
+        await runner.in_thread(self._results.sweep)
         await runner.in_thread(self._folders.sweep, {row.job for row in rows if _resumable(row)})
         for row in rows:
             submission = canonical.decode(JobSubmission, row.submission)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -127,3 +129,26 @@ def test_columns_are_exported_in_the_order_asked_for(tmp_path):
     with pytest.raises(DataError, match="no result"):
         store.export(JOB, "right", out, table_format="csv")
     assert pq.read_table(out).num_rows == 2
+
+
+_KILLED = """
+import os, sys
+import pyarrow as pa
+from pathlib import Path
+from compute.data.results import ResultStore
+def batches():
+    yield pa.record_batch({"n": [1]})
+    os._exit(9)
+ResultStore(Path(sys.argv[1])).write(sys.argv[2], "right", pa.schema({"n": pa.int64()}), batches())
+"""
+
+
+def test_what_a_killed_writer_left_is_swept_and_nothing_else(tmp_path):
+    ResultStore(tmp_path).put(JOB, "left", TABLE)
+    killed = subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path), JOB], check=False)
+    assert killed.returncode == 9
+    (tmp_path / ".note.tmp").touch()
+    assert len(list(tmp_path.iterdir())) == 3
+    ResultStore(tmp_path).sweep()
+    assert {path.name for path in tmp_path.iterdir()} == {f"{JOB}.left.parquet", ".note.tmp"}
+    assert ResultStore(tmp_path).get(JOB, "left") == TABLE

@@ -386,3 +386,88 @@ def test_what_a_mark_needs_is_kept_aside_and_then_let_go(tmp_path: Path) -> None
     assert workspace.names() == ()
     workspace.rewind(4)
     assert workspace.names() == ("bucket.4",)
+
+
+def flip(path: Path, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("at", [0, 100, -1])
+def test_a_flipped_bit_is_a_typed_error_and_no_other_content(
+    tmp_path: Path, at: int, restarted: bool
+) -> None:
+    workspace = DirectoryWorkspace(tmp_path)
+    workspace.write("whole", b"w" * 200)
+    for _ in range(3):
+        workspace.append("spill", b"s" * 100)
+    workspace.settle(1)
+    flip(tmp_path / "whole" / "whole", at)
+    flip(tmp_path / "spills" / "spill", at)
+    if restarted:
+        workspace.close()
+        workspace = DirectoryWorkspace(tmp_path)
+        workspace.rewind(1)
+    for name in ("whole", "spill"):
+        with pytest.raises(DataError, match="damaged"):
+            workspace.read(name)
+    with pytest.raises(DataError, match="damaged"):
+        workspace.append("whole", b"more")
+    # What is made anew is sound again.
+    workspace.remove("spill")
+    workspace.append("spill", b"again")
+    assert bytes(workspace.read("spill")) == b"again"
+
+
+def test_a_bit_that_flipped_in_what_was_set_aside_is_found_when_it_comes_back(tmp_path: Path) -> None:
+    workspace = DirectoryWorkspace(tmp_path)
+    workspace.append("spill", b"s" * 100)
+    workspace.settle(1)
+    workspace.remove("spill")
+    workspace.append("spill", b"other")
+    flip(tmp_path / "aside" / "1.spills.spill", 7)
+    workspace.rewind(1)
+    with pytest.raises(DataError, match="damaged"):
+        workspace.read("spill")
+
+
+@pytest.mark.parametrize("at", range(0, 140, 3))
+def test_a_note_on_marks_with_a_flipped_bit_is_no_note(tmp_path: Path, at: int) -> None:
+    workspace = DirectoryWorkspace(tmp_path)
+    workspace.write("name", b"x")
+    workspace.append("spill", b"x")
+    workspace.settle(1)
+    workspace.close()
+    flip(tmp_path / "marks", at % (tmp_path / "marks").stat().st_size)
+    with pytest.raises(DataError, match="damaged"):
+        DirectoryWorkspace(tmp_path)
+
+
+def test_a_stray_file_in_a_workspace_is_nobodys(tmp_path: Path) -> None:
+    workspace = DirectoryWorkspace(tmp_path)
+    workspace.write("name", b"old")
+    workspace.settle(1)
+    workspace.write("name", b"new")
+    for stray in ("notes.txt", "x.whole.name", "1.elsewhere.name", "README"):
+        (tmp_path / "aside" / stray).touch()
+    workspace.settle(2)
+    workspace.rewind(1)
+    assert bytes(workspace.read("name")) == b"old"
+
+
+@pytest.mark.parametrize("use", ["get", "put", "remove"])
+def test_a_folder_in_place_of_a_cache_entry_is_forgotten(tmp_path: Path, use: str) -> None:
+    cache = DirectoryCache(tmp_path, 1 << 20)
+    (tmp_path / "entry" / "inner").mkdir(parents=True)
+    if use == "get":
+        assert cache.get("entry") is None
+    elif use == "remove":
+        cache.remove("entry")
+    if use != "put":
+        assert not (tmp_path / "entry").exists()
+    cache.put("entry", b"content")
+    found = cache.get("entry")
+    assert found is not None
+    assert bytes(found) == b"content"
