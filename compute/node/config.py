@@ -83,7 +83,8 @@ class LimitSettings(_Section, frozen=True):
     # What one job may hold in memory at once; larger inputs are worked on in buckets on disk.
     memory_bytes: Annotated[int, Meta(ge=16 << 20, le=1 << 50)] = 1 << 30
     cache_bytes: Annotated[int, Meta(ge=0, le=1 << 60)] = 20 << 30
-    # Where jobs' heavy calls are done; "ray" needs the extra "cluster". 0 workers: one per core.
+    # Where jobs' heavy calls are done; "ray" needs the extra "cluster", and who runs the cluster sees secrets
+    # of the jobs. 0 workers: one per core.
     executor: Literal["inline", "threads", "ray"] = "threads"
     workers: Annotated[int, Meta(ge=0, le=4096)] = 0
     ray_address: str = ""

@@ -7,9 +7,13 @@ a worker looks the name up in its own copy of the code and checks it again. Call
 their arguments, so one whose worker dies is done again elsewhere. What comes back is checked to be plain
 data before a role sees it.
 
-Ray moves arguments and results between the machines of one party with pickle (inside Ray, for NumPy arrays
-out of band). So whoever can write to the cluster's ports can run code in it: it belongs into the party's own
-network, as its database does. Nothing of it is ever exposed to another party.
+On a Ray cluster arguments and results cross between the machines of one party, and lie in its object store
+while they are needed: the secret scalars of a role, the digests of its keys, its shares. Who administers a
+machine of the cluster, or gives it work, reads them and can change results, so all of it is trusted as the
+node itself is: a cluster of the party's own, in its own network, with Ray's token (asked for unless
+RAY_AUTH_MODE says otherwise) and, between machines, Ray's TLS (RAY_USE_TLS): without it they cross in the
+clear. Ray serialises with pickle, so whoever may write to the cluster's ports can run code in it. Nothing of
+it is ever exposed to another party.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
+import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
@@ -29,6 +34,7 @@ from compute.errors import BadInput, ComputeError
 from compute.protocols.protocol import Call
 
 PACKAGES = ("accel", "compute.protocols")
+LOOPBACK = "127.0.0.1"
 _RETRIES = 3
 _MAX_DEPTH = 8
 
@@ -107,25 +113,34 @@ class RayExecutor:
     def __init__(self, workers: int, address: str = "", packages: Sequence[str] = PACKAGES) -> None:
         """Connect or start; raises ExecutorUnavailable if Ray is not installed or does not answer."""
         self._packages = tuple(packages)
+        within = _is_loopback(address)
+        _secure(within, own=not address)
         try:
             self._ray = importlib.import_module("ray")
         except ImportError as error:
             raise ExecutorUnavailable(
                 'executor = "ray" needs the extra "cluster": pip install "liutong[cluster]"'
             ) from error
-        # Ray asks its makers' servers nothing, and shows nothing to the network.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
         if address:
             options["address"] = address
         else:
             options |= {"address": "local", "num_cpus": workers, "include_dashboard": False}
-            options["_node_ip_address"] = "127.0.0.1"
         try:
             self._ray.init(**options)
             self.parallel = max(1, int(self._ray.cluster_resources().get("CPU", workers)))
+            own_ip = self._ray.util.get_node_ip_address()
+        except self._ray.exceptions.AuthenticationError as error:
+            raise ExecutorUnavailable(
+                "the Ray cluster's token is missing or wrong: set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
+            ) from error
         except (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError) as error:
-            raise ExecutorUnavailable(f"the Ray cluster does not answer: {error}") from error
+            raise ExecutorUnavailable(
+                f"the Ray cluster does not answer, or not to this token: {error}"
+            ) from error
+        if within and own_ip != LOOPBACK:
+            self._ray.shutdown()
+            raise ExecutorUnavailable(f"Ray would listen at {own_ip} and not on the loopback alone")
         self._perform = self._ray.remote(max_retries=_RETRIES, num_cpus=1)(perform)
 
     def __call__(self, calls: tuple[Call, ...]) -> tuple[Any, ...]:
@@ -153,6 +168,31 @@ class RayExecutor:
     def close(self) -> None:
         """See `CallExecutor`."""
         self._ray.shutdown()
+
+
+def _is_loopback(address: str) -> bool:
+    """Whether all of a cluster is on this machine; raises BadInput for what is no ``host:port``."""
+    if not address:
+        return True
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        raise BadInput(f"ray_address = {address!r}: write host:port")
+    return host in (LOOPBACK, "localhost")
+
+
+def _secure(within: bool, *, own: bool) -> None:
+    """Settle how Ray listens and whom it lets in, which it reads from the environment as it is imported."""
+    settings = os.environ
+    # It asks its makers' servers nothing.
+    settings.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    settings.setdefault("RAY_AUTH_MODE", "token")
+    if within:
+        # Ray takes 127.0.0.1 for itself only where it was told to form no clusters over machines; else it
+        # listens on all interfaces, whatever address it is given. The name is older than its use on Linux.
+        settings["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    if own:
+        settings["RAY_AUTH_MODE"] = "token"
+        settings.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def make_executor(kind: str, workers: int, address: str = "") -> CallExecutor:

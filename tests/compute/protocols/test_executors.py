@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import signal
 import sys
@@ -46,7 +47,8 @@ class Sum(Message, frozen=True, tag="test.sum"):
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayExecutor]:
     """Two workers on this machine's loopback."""
-    pytest.importorskip("ray") if os.environ.get("CI") != "true" else None
+    if os.environ.get("CI") != "true" and importlib.util.find_spec("ray") is None:
+        pytest.skip("Ray is not installed")
     executor = RayExecutor(2, packages=PACKAGES)
     try:
         yield executor
@@ -253,6 +255,43 @@ async def test_an_intersection_hands_its_work_to_the_cluster(cluster: RayExecuto
     rows = results[0].output.rows
     assert rows is not None
     assert sorted(rows.column("id").to_pylist()) == sorted(set(ids["left"]) & set(ids["right"]))
+
+
+def listening() -> set[tuple[str, str]]:
+    """Address (hexadecimal, as the kernel has it) and process of every listening socket of ours and Ray's."""
+    holders = {}
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            pid, target = link.parts[2], os.readlink(link)
+            name = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if int(pid) == os.getpid() or b"ray::" in name or b"/ray/" in name:
+            holders[target] = name.split(b"\0")[0].decode()
+    rows = [
+        line.split()
+        for file in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{file}").read_text().splitlines()
+    ]
+    sockets = [(row[1].rpartition(":")[0], f"socket:[{row[9]}]") for row in rows if row[3] == "0A"]
+    return {(address, holders[inode]) for address, inode in sockets if inode in holders}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_cluster_of_our_own_listens_on_the_loopback_alone(cluster: RayExecutor) -> None:
+    loopback = {"0100007F", "0000000000000000FFFF00000100007F", "0" * 24 + "01000000"}
+    found = listening()
+    assert any("gcs_server" in name for _, name in found)
+    assert {address for address, _ in found} <= loopback, found
+
+
+@pytest.mark.parametrize(
+    "address", ["local", "auto", "ray://127.0.0.1:10001", "127.0.0.1", ":6379", "host:x"]
+)
+def test_the_address_of_a_cluster_is_a_host_and_a_port(address: str) -> None:
+    with pytest.raises(BadInput, match="host:port"):
+        make_executor("ray", 2, address)
 
 
 def test_all_executors_are_documented() -> None:
