@@ -49,8 +49,16 @@ def send_array(
 
 def receive_array(role: str, count: int, width: int, phase: str) -> Part[bytes]:
     """Receive exactly ``count`` items; raises ProtocolAbort for blocks out of order or of a wrong length."""
-    step = block_items(width)
     data = bytearray()
+    yield from receive_blocks(role, count, width, phase, data.extend)
+    return bytes(data)
+
+
+def receive_blocks(
+    role: str, count: int, width: int, phase: str, take: Callable[[bytes], object]
+) -> Part[None]:
+    """`receive_array` for what is too long to be held: ``take`` gets the bytes block by block."""
+    step = block_items(width)
     for index, start in enumerate(range(0, count, step)):
         yield Progress(phase, start, count)
         block = yield from receive(role, Block)
@@ -59,9 +67,8 @@ def receive_array(role: str, count: int, width: int, phase: str) -> Part[bytes]:
             raise ProtocolAbort(
                 f"{role} sent a block that was not due: block {index} of {expected} bytes was"
             )
-        data += block.data
+        take(block.data)
     yield Progress(phase, count, count)
-    return bytes(data)
 
 
 def receive_points(role: str, counts: Sequence[int], phase: str) -> Part[bytes]:

@@ -60,6 +60,9 @@ class Cache(Protocol):
     def put(self, name: str, data: Data) -> None:
         """Keep data under a name. Names hold a digest of all that the data depend on."""
 
+    def remove(self, name: str) -> None:
+        """Forget a name; views that `get` gave stay valid. Nothing happens if it is not there."""
+
 
 def checked_name(name: str) -> str:
     """The name; raises DataError if it could be anything but a file in its folder."""
@@ -133,3 +136,7 @@ class MemoryCache:
     def put(self, name: str, data: Data) -> None:
         """See `Cache.put`."""
         self._data[checked_name(name)] = bytes(data)
+
+    def remove(self, name: str) -> None:
+        """See `Cache.remove`."""
+        self._data.pop(checked_name(name), None)

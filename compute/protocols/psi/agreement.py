@@ -20,7 +20,7 @@ from accel import features, sm3
 from accel.features import LEVELS
 from compute.errors import DataError, ProtocolAbort
 from compute.protocols.protocol import Message, Part, Send, Session, receive
-from compute.protocols.psi.buckets import Source, bound, power_of_two
+from compute.protocols.psi.buckets import Facts, bound, power_of_two
 from compute.protocols.psi.choice import SUPPORTED
 from compute.protocols.psi.labels import MAX_ROW_BYTES, LabelColumn, LabelColumns, width_of
 from compute.protocols.sets import MAX_ELEMENTS, check_peer_size
@@ -121,7 +121,7 @@ class _First(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def greet(
-    session: Session, peer: str, source: Source, labels: Sequence[LabelColumn], most_elements: int
+    session: Session, peer: str, source: Facts, labels: Sequence[LabelColumn], most_elements: int
 ) -> Part[Greeting]:
     """Exchange `Hello`.
 

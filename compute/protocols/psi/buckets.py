@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,9 +84,9 @@ def fill(digests: Digests, size: int, rng: Rng) -> tuple[Digests, Numbers]:
     return wide[order].view(np.uint8).reshape(size, DIGEST_BYTES), order
 
 
-@dataclass(frozen=True, repr=False)  # holds identifiers
-class Source(ABC):
-    """The keys of one party, by bucket. ``checksum`` tells two inputs of this party apart (`checksum`)."""
+@dataclass(frozen=True)
+class Facts:
+    """The size of one party's keys; ``checksum`` tells two inputs of this party apart (`checksum`)."""
 
     count: int
     repeated: int
@@ -94,9 +94,18 @@ class Source(ABC):
     unfit: int
     checksum: bytes
 
+
+@dataclass(frozen=True, repr=False)  # holds identifiers
+class Source(Facts, ABC):
+    """The keys of one party, by bucket."""
+
     @abstractmethod
     def bucket(self, index: int, buckets: int) -> KeySet:
         """Bucket ``index`` of ``buckets``, a power of two."""
+
+    @abstractmethod
+    def pieces(self) -> Iterator[KeySet]:
+        """All keys in ascending order of their digests, as much at a time as lies together."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -113,6 +122,10 @@ class InMemory(Source):
     def bucket(self, index: int, buckets: int) -> KeySet:
         """See `Source.bucket`."""
         return self.keys if buckets == 1 else _range(self.keys, index, buckets)
+
+    def pieces(self) -> Iterator[KeySet]:
+        """See `Source.pieces`."""
+        yield self.keys
 
 
 @dataclass(frozen=True, repr=False)
@@ -139,6 +152,10 @@ class Spilled(Source):
             sum(part.repeated for part in parts),
             0,
         )
+
+    def pieces(self) -> Iterator[KeySet]:
+        """See `Source.pieces`."""
+        return map(self._partition, range(self.partitions))
 
     def _partition(self, index: int) -> KeySet:
         digests, rows, offsets = unpack(self.workspace.read(_partition(index)))

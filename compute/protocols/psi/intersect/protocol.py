@@ -16,14 +16,14 @@ import numpy as np
 import pyarrow as pa
 
 from accel import sm3
-from compute.errors import BadInput, BadMessage, ProtocolAbort
+from compute.errors import BadInput, BadMessage, DataError, ProtocolAbort
 from compute.protocols import payload
 from compute.protocols.participants import require_roles
 from compute.protocols.protocol import JobKind, Output, Part, Progress, Session, Steps, register
 from compute.protocols.psi import choice as choices
 from compute.protocols.psi import engine, labels
 from compute.protocols.psi.agreement import Greeting, Plan, greet, settle
-from compute.protocols.psi.buckets import Source, collect
+from compute.protocols.psi.buckets import Facts, Source, collect
 from compute.protocols.psi.choice import Choice
 from compute.protocols.psi.ecdh.oprf import EcdhOprf
 from compute.protocols.psi.engine import Found
@@ -34,6 +34,7 @@ from compute.protocols.psi.labels import LabelColumn
 from compute.protocols.psi.oprf import Oprf
 from compute.protocols.psi.rr22.oprf import Rr22
 from compute.protocols.psi.unbalanced.online import lookup, serve
+from compute.protocols.psi.unbalanced.version import Version
 from compute.protocols.sets import check_intersection, check_size
 from compute.protocols.stream import uniform_order
 from compute.wire.messages import JobSpec
@@ -47,7 +48,7 @@ def start(session: Session, table: pa.Table | None) -> Steps:
     me = session.role
     peer = ROLES[1 - ROLES.index(me)]
     label_names(params, me, peer)
-    source = yield from collect(session, table, getattr(params.keys, me), params.normalise)
+    source = _prepared(session, params, me, table) or (yield from _collected(session, params, me, table))
     check_size(me, source.count, params.max_elements, session.min_cohort)
     given = _given(table, params, me, source)
     greeting = yield from greet(session, peer, source, given, params.max_elements)
@@ -85,7 +86,26 @@ def start(session: Session, table: pa.Table | None) -> Steps:
     )
 
 
-def _given(table: pa.Table, params: Params, me: str, source: Source) -> tuple[LabelColumn, ...]:
+def _collected(session: Session, params: Params, me: str, table: pa.Table) -> Part[Source]:
+    return (yield from collect(session, table, getattr(params.keys, me), params.normalise))
+
+
+def _prepared(session: Session, params: Params, me: str, table: pa.Table) -> Facts | None:
+    """What is known of our keys without reading a row, if an earlier job prepared them for lookups.
+
+    Only of a role that gets no result: who does maps matches to rows.
+    """
+    if not params.plain_output or me in params.output_to or not session.version_secret:
+        return None
+    return _version(session, params, me).recall(table.num_rows)
+
+
+def _version(session: Session, params: Params, me: str) -> Version:
+    described = msgspec.json.encode((getattr(params.keys, me), params.normalise), order="deterministic")
+    return Version(session, sm3.digest(described), params.curve)
+
+
+def _given(table: pa.Table, params: Params, me: str, source: Facts) -> tuple[LabelColumn, ...]:
     names = getattr(params.label_columns, me)
     if names and source.repeated and params.label_rows == "refuse":
         raise BadInput(
@@ -104,7 +124,7 @@ class _Job:
     me: str
     peer: str
     table: pa.Table
-    source: Source
+    source: Facts
     given: tuple[LabelColumn, ...]
     greeting: Greeting
 
@@ -113,6 +133,15 @@ class _Job:
         """Is ours the receiver of F?"""
         counts = {self.me: self.greeting.mine.count, self.peer: self.greeting.theirs.count}
         return receiver_of(self.params, counts) == self.me
+
+    def read(self) -> Part[Source]:
+        """Our keys, read now if so far only their size was known; raises DataError if they are others."""
+        if isinstance(self.source, Source):
+            return self.source
+        source = yield from _collected(self.session, self.params, self.me, self.table)
+        if source.checksum != self.source.checksum:
+            raise DataError("the keys are not those that were prepared for this version")
+        return source
 
     def balanced(self, chosen: Choice, plan: Plan) -> Part[Found | None]:
         """Any protocol over an `Oprf`."""
@@ -125,7 +154,7 @@ class _Job:
             session=self.session,
             peer=self.peer,
             oprf=_oprf(chosen),
-            source=self.source,
+            source=(yield from self.read()),
             plan=plan,
             greeting=self.greeting,
             mutual=len(self.params.output_to) == 2,
@@ -135,13 +164,12 @@ class _Job:
 
     def unbalanced(self, chosen: Choice) -> Part[Found | None]:
         """A lookup in the sender's set, which is prepared once per version."""
-        session, peer, keys = self.session, self.peer, self.source.bucket(0, 1)
-        count = self.greeting.theirs.count
+        session, peer, count = self.session, self.peer, self.greeting.theirs.count
         if not self.receiving:
-            columns = getattr(self.params.keys, self.me)
-            version = msgspec.json.encode((columns, self.params.normalise), order="deterministic")
-            yield from serve(session, peer, keys.digests, count, sm3.digest(version), chosen.curve)
+            version = _version(session, self.params, self.me)
+            yield from serve(version, peer, self.source, self.table.num_rows, count, self.read)
             return None
+        keys = (yield from self.read()).bucket(0, 1)
         order = uniform_order(len(keys), session.rng)
         inside = yield from lookup(session, peer, keys.digests[order], count, chosen.curve)
         matched = np.sort(order[inside])

@@ -14,40 +14,23 @@ ECDH). Leakage: README.md.
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec import Meta
 
-from compute.errors import BadInput, ProtocolAbort
-from compute.protocols.protocol import Call, Message, Part, Progress, Send, Session, compute, receive
-from compute.protocols.psi.ecdh.curves import GROUPS, CurveName, Rows
-from compute.protocols.psi.ecdh.oprf import (
-    BLOCK,
-    MOST_AT_ONCE,
-    Function,
-    answer,
-    ask,
-    context,
-    evaluate,
-    number,
-)
+from compute.errors import BadInput, DataError, ProtocolAbort
+from compute.protocols.protocol import Message, Part, Send, Session, receive
+from compute.protocols.psi.buckets import Facts, Source
+from compute.protocols.psi.ecdh.curves import CurveName
+from compute.protocols.psi.ecdh.oprf import answer, ask, number
 from compute.protocols.psi.oprf import Items
-from compute.protocols.psi.unbalanced.tags import (
-    MOST_QUERIES,
-    TagTable,
-    Words,
-    digest,
-    encode,
-    halves,
-    table_bytes,
-)
+from compute.protocols.psi.unbalanced.tags import MOST_QUERIES, TagTable, digest, table_bytes
+from compute.protocols.psi.unbalanced.version import MADE, Prepared, Version, function, held_table, keep_table
 from compute.protocols.sets import MAX_ELEMENTS
-from compute.protocols.stream import receive_array, send_array
+from compute.protocols.stream import receive_blocks, send_array
 
 Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
 
@@ -67,26 +50,35 @@ class Wanted(Message, frozen=True, tag="unbalanced.wanted"):
 
 
 def serve(
-    session: Session,
+    version: Version,
     peer: str,
-    digests: Items,
+    keys: Facts,
+    rows: int,
     peer_count: int,
-    version: bytes,
-    curve: CurveName = "curve25519",
+    read: Callable[[], Part[Source]],
 ) -> Part[None]:
-    """The server's part: prepare the tag table or find it in the cache, then answer ``peer_count`` items.
+    """The server's part: has its table, or prepares it, then answers ``peer_count`` items.
 
-    ``version`` says what ``digests`` (n, 32) are besides the dataset's version: columns and normalisation.
-    Learns whether the client had the table. Raises BadInput if the session has no version secret,
-    ProtocolAbort for what the client may not send.
+    ``keys`` are `Prepared` if an earlier job did that, else the `Source` that ``read`` gives as well: then
+    the ``rows`` rows of ours are read only if the peer wants the table and the cache has lost it. Learns
+    whether the client had the table. Raises ProtocolAbort for what the client may not send.
     """
     check_queries(peer_count)
-    key, identity = _derived(session, version, curve)
-    table = yield from _table(session, digests, key, identity, curve)
-    yield Send(peer, Announce(identity, len(digests), digest(table)))
+    table: memoryview | None = None
+    if isinstance(keys, Prepared):
+        prepared = keys
+    else:
+        prepared, table = yield from version.prepare((yield from read()), rows)
+    yield Send(peer, Announce(version.identity, prepared.count, prepared.digest))
     if (yield from receive(peer, Wanted)).table:
-        yield from send_array(peer, len(table), 1, lambda first, last: bytes(table[first:last]), "psi.tags")
-    yield from answer(session, peer, curve, key, peer_count)
+        table = table or version.table(prepared)
+        if table is None:
+            again, table = yield from version.prepare((yield from read()), rows)
+            if again.digest != prepared.digest:
+                raise DataError("the keys are not those that were prepared for this version")
+        produce = lambda first, last: bytes(table[first:last])  # noqa: E731
+        yield from send_array(peer, len(table), 1, produce, "psi.tags")
+    yield from answer(version.session, peer, version.function.curve, version.key, peer_count)
 
 
 def lookup(
@@ -100,68 +92,27 @@ def lookup(
     announced = yield from receive(peer, Announce)
     if announced.count != peer_count:
         raise ProtocolAbort(f"{peer} announces tags of another number of keys")
-    name = f"psi.unbalanced.tags.{announced.digest.hex()}"
-    table = session.cache.get(name)
-    # Our own disk is trusted to be ours, not to be whole.
-    known = table is not None and digest(table) == announced.digest
-    yield Send(peer, Wanted(not known))
-    if table is None or not known:
-        data = yield from receive_array(peer, table_bytes(peer_count), 1, "psi.tags")
-        if digest(data) != announced.digest:
-            raise ProtocolAbort(f"{peer} sent another tag table than it announced")
-        table = memoryview(data)
-        tags = TagTable.decode(table, peer_count, peer)
-        session.cache.put(name, table)
-    else:
-        tags = TagTable.decode(table, peer_count, peer)
-    outputs = yield from ask(session, peer, _function(curve, announced.identity), number([digests]))
+    table = held_table(session, announced.digest)
+    yield Send(peer, Wanted(table is None))
+    if table is None:
+        table = yield from _download(session, peer, announced)
+    tags = TagTable.decode(table, peer_count, peer)
+    outputs = yield from ask(session, peer, function(curve, announced.identity), number([digests]))
     return tags.contains(outputs)
+
+
+def _download(session: Session, peer: str, announced: Announce) -> Part[memoryview]:
+    """The table as it is kept; raises ProtocolAbort unless it is the one that was announced."""
+    workspace = session.workspace
+    workspace.remove(MADE)
+    take = lambda data: workspace.append(MADE, data)  # noqa: E731
+    yield from receive_blocks(peer, table_bytes(announced.count), 1, "psi.tags", take)
+    if digest(workspace.read(MADE)) != announced.digest:
+        raise ProtocolAbort(f"{peer} sent another tag table than it announced")
+    return keep_table(session, announced.digest)
 
 
 def check_queries(count: int) -> None:
     """Raise BadInput beyond the number of items for which false matches stay below 2^-40."""
     if count > MOST_QUERIES:
         raise BadInput(f"{count} keys are too many for a lookup: at most {MOST_QUERIES}", count=count)
-
-
-def _derived(session: Session, version: bytes, curve: CurveName) -> tuple[bytes, bytes]:
-    """Key of F, which is secret, and its identity, which is public; neither says anything about the other."""
-    if not session.version_secret:
-        raise BadInput("a set is preprocessed per dataset version, and this role has none")
-    info = b"liutong/psi/unbalanced/v1 " + curve.encode() + b" " + version
-    okm = HKDF(algorithm=SHA256(), length=80, salt=None, info=info).derive(session.version_secret)
-    return GROUPS[curve].scalar_from(okm[:48]), okm[48:]
-
-
-def _function(curve: CurveName, identity: bytes) -> Function:
-    return Function(curve, context(curve, b"unbalanced", identity))
-
-
-def _table(
-    session: Session, digests: Items, key: bytes, identity: bytes, curve: CurveName
-) -> Part[memoryview]:
-    # The sum tells that the set is the one the table was made of, in any order; a caller that names two sets
-    # by one version would otherwise answer for the other.
-    made_of = len(digests).to_bytes(8, "big") + digests.view("<u8").sum(axis=0, dtype=np.uint64).tobytes()
-    name = f"psi.unbalanced.set.{hashlib.sha256(identity + made_of).hexdigest()}"
-    cached = session.cache.get(name)
-    if cached is not None and cached[:32] == digest(cached[32:]):
-        return cached[32:]
-    words: Words = np.empty((len(digests), 2), np.uint64)
-    function = _function(curve, identity)
-    step = BLOCK * max(1, min(session.parallel, MOST_AT_ONCE))
-    for start in range(0, len(digests), step):
-        yield Progress("psi.prepare", start, len(digests))
-        starts = range(start, min(start + step, len(digests)), BLOCK)
-        calls = [Call(evaluate_words, (function, digests[at : at + BLOCK], key)) for at in starts]
-        for at, result in zip(starts, (yield from compute(calls)), strict=True):
-            words[at : at + len(result)] = result
-    yield Progress("psi.prepare", len(digests), len(digests))
-    table = encode(words)
-    session.cache.put(name, digest(table) + table)
-    return memoryview(table)
-
-
-def evaluate_words(function: Function, digests: Rows, key: bytes) -> Words:
-    """A `Call`: what the table keeps of F."""
-    return halves(evaluate(function, number([digests]), key))

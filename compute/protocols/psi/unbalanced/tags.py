@@ -16,6 +16,7 @@ a bin.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,17 +47,31 @@ def halves(outputs: npt.NDArray[np.uint8]) -> Words:
     return np.ascontiguousarray(outputs[:, :16]).view("<u8").astype(np.uint64, copy=False)
 
 
-def encode(words: Words) -> bytes:
-    """The table of the tags in `halves` of all outputs. Raises ProtocolAbort if a bin overflows (never)."""
-    bits = bin_bits(len(words))
-    bins = _bins(words, bits)
-    order = np.lexsort((words[:, 1], bins))
-    counts = np.bincount(bins.astype(np.int64), minlength=1 << bits)
-    if len(words) and counts.max() > _MOST_IN_A_BIN:
+def write_table(parts: Sequence[Words], at_once: int, write: Callable[[bytes], None]) -> None:
+    """Write the table of all tags, piece by piece, sorting about ``at_once`` of them at a time.
+
+    A part is (2, n): the two words of each output (`halves`), ascending by the first. Raises ProtocolAbort
+    if a bin overflows (never).
+    """
+    bits = bin_bits(sum(part.shape[1] for part in parts))
+    counts = np.zeros(1 << bits, np.uint16)
+    for part in parts:
+        bins, found = np.unique(_bins(part[0], bits), return_counts=True)
+        counts[bins] += found.astype(np.uint16)
+    if counts.max() > _MOST_IN_A_BIN:
         # Poisson with mean 64: below 2^-200 for outputs of a pseudorandom function.
         raise ProtocolAbort("the tags are not spread evenly: make the set again")
-    remainders: bytes = words[order, 1].astype("<u8").tobytes()
-    return counts.astype(np.uint8).tobytes() + remainders
+    write(counts.astype(np.uint8).tobytes())
+    # Bins within a step are numbered by 16 bits, which sort in linear time.
+    step = 1 << max(0, min(16, bits, (at_once // 64).bit_length() - 1))
+    firsts = np.arange(step, 1 << bits, step, dtype=np.uint64) << np.uint64(64 - bits if bits else 0)
+    bounds = [[0, *np.searchsorted(part[0], firsts).tolist(), part.shape[1]] for part in parts]
+    for index in range(len(firsts) + 1):
+        slices = [part[:, at[index] : at[index + 1]] for part, at in zip(parts, bounds, strict=True)]
+        heads, remainders = np.concatenate([np.empty((2, 0), np.uint64), *slices], axis=1)
+        remainders = remainders[by_remainder := np.argsort(remainders)]
+        bins = (_bins(heads[by_remainder], bits) & np.uint64(step - 1)).astype(np.uint16)
+        write(remainders[np.argsort(bins, kind="stable")].astype("<u8", copy=False).tobytes())
 
 
 def digest(table: Data) -> bytes:
@@ -89,7 +104,7 @@ class TagTable:
     def contains(self, outputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
         """Which of these outputs (n, 32) have their tag here: a binary search per bin, all at once."""
         words = halves(outputs)
-        bins = _bins(words, self.bits).astype(np.int64)
+        bins = _bins(words[:, 0], self.bits).astype(np.int64)
         low, end = self.starts[bins], self.starts[bins + 1]
         high = end.copy()
         if not len(self.remainders):
@@ -103,5 +118,5 @@ class TagTable:
         return found
 
 
-def _bins(words: Words, bits: int) -> Words:
-    return words[:, 0] >> np.uint64(64 - bits) if bits else np.zeros(len(words), np.uint64)
+def _bins(heads: Words, bits: int) -> Words:
+    return heads >> np.uint64(64 - bits) if bits else np.zeros(len(heads), np.uint64)
