@@ -70,13 +70,11 @@ def choose(
     bucket_items: int,
     level: Level,
     supported: Iterable[str],
-    fits: bool = True,
 ) -> Choice:
     """The protocol for ``receiver`` and ``sender`` distinct keys, on processors of ``level`` and better.
 
-    ``bucket_items`` is the most items of the sender in one bucket, ``supported`` what both sides run,
-    ``fits`` whether the sender's set can be prepared at once, as a lookup needs it. Raises BadInput if what
-    was asked for is not among what both run.
+    ``bucket_items`` is the most items of the sender in one bucket, ``supported`` what both sides run. Raises
+    BadInput if what was asked for is not among what both run.
     """
     both = set(supported)
     low = asked.low_communication
@@ -100,7 +98,7 @@ def choose(
         return rr22(f"{what} was asked for, which rr22 offers")
     if asked.curve != "curve25519":
         return Choice("ecdh", asked.curve, False, False, f"the curve {asked.curve} was asked for")
-    if asked.plain_output and fits and "unbalanced" in both and _lopsided(receiver, sender):
+    if asked.plain_output and "unbalanced" in both and _lopsided(receiver, sender):
         times = sender // max(1, receiver)
         reason = f"one set has {times} times the keys of the other: it is prepared once per version"
         return Choice("unbalanced", asked.curve, False, False, reason)

@@ -11,18 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accel.features import LEVELS
 from compute.errors import BadInput, BadMessage, DataError, PeerLost, ProtocolAbort
 from compute.protocols.identifiers import Normalisation
 from compute.protocols.keyset import key_set
 from compute.protocols.local import LocalRun, run_local
 from compute.protocols.protocol import Checkpoint, Message, Steps
 from compute.protocols.psi import labels
-from compute.protocols.psi.agreement import ITEM_MEMORY_BYTES, Hello, Plan, check_padding
+from compute.protocols.psi.agreement import Hello, Plan, check_padding
 from compute.protocols.psi.buckets import InMemory, Spilled, bound, collect, fill, pack, unpack
-from compute.protocols.psi.choice import SUPPORTED, Asked, choose
+from compute.protocols.psi.choice import Asked, choose
 from compute.protocols.psi.intersect import result
-from compute.protocols.psi.intersect.agree import agree
 from compute.protocols.psi.matching import match
 from compute.protocols.stream import Block, uniform_order
 from compute.protocols.workspace import MemoryWorkspace
@@ -483,28 +481,6 @@ def test_auto_chooses_and_says_why(sizes: tuple[int, int], changes: dict[str, An
     chosen = choose(asked(**{k: v for k, v in changes.items() if k not in facts}), *sizes, **facts)
     assert chosen.name == expected
     assert chosen.reason
-
-
-def test_a_set_beyond_the_memory_is_not_prepared_for_lookups() -> None:
-    chosen = choose(
-        asked(), 10_000, 10_000_000, level="ifma", bucket_items=1 << 20, supported=SUPPORTED, fits=False
-    )
-    assert chosen.protocol == "rr22"
-
-
-@pytest.mark.parametrize(("memory_bytes", "protocol"), [(1 << 22, "rr22"), (1 << 24, "unbalanced")])
-@pytest.mark.parametrize("receiving", [True, False])
-def test_both_sides_choose_a_lookup_by_the_smaller_memory(
-    memory_bytes: int, protocol: str, receiving: bool
-) -> None:
-    def hello(count: int, memory: int) -> Hello:
-        most = memory // ITEM_MEMORY_BYTES
-        return Hello(count, bytes(32), bytes(32), SUPPORTED, most, 1, LEVELS.index("ifma"), (), 0)
-
-    receiver, sender = hello(100, 1 << 30), hello(1 << 17, memory_bytes)
-    mine, theirs = (receiver, sender) if receiving else (sender, receiver)
-    params = job(range(9), range(9)).params
-    assert agree(params, mine, theirs, receiving=receiving)[0].protocol == protocol
 
 
 def test_what_cannot_run_is_refused() -> None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from accel.features import LEVELS
-from compute.protocols.psi.agreement import ITEM_MEMORY_BYTES, Hello, Plan
+from compute.protocols.psi.agreement import Hello, Plan
 from compute.protocols.psi.choice import Asked, Choice, choose
 from compute.protocols.psi.intersect.params import ROLES, Params
-
-# What a key takes while a set is prepared for lookups, which is done as a whole: digest, place, tag, sorting.
-_PREPARED_BYTES = 96
 
 
 def receiver_of(params: Params, counts: Mapping[str, int]) -> str:
@@ -32,7 +29,6 @@ def agree(params: Params, mine: Hello, theirs: Hello, *, receiving: bool) -> tup
         params.plain_output,
     )
     receiver, sender = (mine, theirs) if receiving else (theirs, mine)
-    memory = ITEM_MEMORY_BYTES * min(mine.most_items, theirs.most_items)
     chosen = choose(
         asked,
         receiver.count,
@@ -40,6 +36,5 @@ def agree(params: Params, mine: Hello, theirs: Hello, *, receiving: bool) -> tup
         bucket_items=plan.peer if receiving else plan.own,
         level=LEVELS[min(mine.level, theirs.level)],
         supported=[name for name in receiver.supported if name in sender.supported],
-        fits=sender.count * _PREPARED_BYTES <= memory,
     )
     return chosen, Plan.of(mine, theirs, whole=True) if chosen.protocol == "unbalanced" else plan
