@@ -2,6 +2,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from numba import types
@@ -67,19 +68,23 @@ for columns in map(int, sys.argv[1:]):
 """
 
 
-@pytest.mark.parametrize("later", ["1 4", "4 1"])
-def test_kernels_compiled_by_different_processes_live_beside_each_other(tmp_path, later):
+def multiply(tiles: str, cache: Path, columns: str) -> None:
+    """In a process of its own, with that folder for compiled kernels."""
+    done = subprocess.run(
+        [sys.executable, "-c", MULTIPLY, tiles, *columns.split()],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_kernels_compiled_by_different_processes_live_beside_each_other(tmp_path):
     """Their symbols must differ: two of one name, and the second would run the code of the first."""
     tiles = next((name for level, name in TILES if features.has_level(level)), None)
     if tiles is None:
         pytest.skip("the tiles need AVX2")
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    for columns in (
-        "16",
-        "1",
-        "4",
-        later,
-    ):  # the first leaves the others the same number of functions to make
-        command = [sys.executable, "-c", MULTIPLY, tiles, *columns.split()]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+    # The first leaves the others the same number of functions to make.
+    for columns in ("16", "1", "4", "1 4", "4 1"):
+        multiply(tiles, tmp_path, columns)
