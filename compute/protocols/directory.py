@@ -38,8 +38,8 @@ from compute.protocols.workspace import RUNNER, Data, checked_name
 log = logging.getLogger(__name__)
 
 _TEMPORARY = ".new-"
-_MAGIC = b"liutong\x01"
-# Magic, length, SHA-256; what follows stays aligned for any vector instruction.
+_MAGIC = b"liutong\x03"
+# Magic, length, SHA-256 of name and content; what follows stays aligned for any vector instruction.
 _HEADER = struct.Struct(">8sQ32s16x")
 # The same for what is written whole to a workspace: magic, length, CRC-32.
 _WHOLE_MAGIC = b"liutong\x02"
@@ -286,7 +286,7 @@ class DirectoryCache:
                 return None
             known = (name, status.st_ino, status.st_mtime_ns)
             if known not in self._verified:
-                if not _is_whole(entry):
+                if not _is_whole(name, entry):
                     log.warning("the cache's entry %s is damaged: removed", name)
                     path.unlink(missing_ok=True)
                     return None
@@ -302,7 +302,7 @@ class DirectoryCache:
         if size > self._max_bytes:
             log.warning("%s has %d bytes and the cache %d: not kept", name, size, self._max_bytes)
             return None
-        header = _HEADER.pack(_MAGIC, len(view), hashlib.sha256(view).digest())
+        header = _HEADER.pack(_MAGIC, len(view), _digest(name, view))
         with typed(f"{name} cannot be kept in the cache"), self._exclusive():
             _remove(path)
             self._evict(self._max_bytes - size)
@@ -378,12 +378,19 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def _is_whole(entry: memoryview) -> bool:
+def _is_whole(name: str, entry: memoryview) -> bool:
     if len(entry) < _HEADER.size:
         return False
     magic, length, digest = _HEADER.unpack(entry[: _HEADER.size])
     body = entry[_HEADER.size :]
-    return bool(magic == _MAGIC and length == len(body) and digest == hashlib.sha256(body).digest())
+    return bool(magic == _MAGIC and length == len(body) and digest == _digest(name, body))
+
+
+def _digest(name: str, data: memoryview) -> bytes:
+    """Of an entry's content under its name: a file that was put in another's place is as good as damaged."""
+    hasher = hashlib.sha256(name.encode() + b"\0")
+    hasher.update(data)
+    return hasher.digest()
 
 
 def _mapped(path: Path) -> memoryview:

@@ -1,6 +1,7 @@
 """A peer that deviates ends a retrieval in a typed abort on both sides, or learns nothing by going on."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -172,21 +173,51 @@ NO_ROWS = {
 }
 
 
+@pytest.fixture
+def sealing(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
+    """Makes a server seal the same bytes as every record."""
+
+    def seal(content: bytes) -> None:
+        def encode(table: pa.Table, columns: Any, rows: Any, offsets: Any, most: int) -> records.Records:
+            count = len(offsets) - 1
+            starts = np.arange(count + 1, dtype=np.int64) * len(content)
+            return records.Records(np.frombuffer(content * count, np.uint8), starts)
+
+        monkeypatch.setattr(records, "encode", encode)
+
+    return seal
+
+
 @pytest.mark.parametrize("content", NO_ROWS.values(), ids=NO_ROWS)
 def test_a_server_that_seals_nonsense_does_not_see_who_opened_it(
-    content: bytes, monkeypatch: pytest.MonkeyPatch
+    content: bytes, sealing: Callable[[bytes], None]
 ) -> None:
-    def nonsense(table: pa.Table, columns: Any, rows: Any, offsets: Any, most: int) -> records.Records:
-        count = len(offsets) - 1
-        starts = np.arange(count + 1, dtype=np.int64) * len(content)
-        return records.Records(np.frombuffer(content * count, np.uint8), starts)
-
-    monkeypatch.setattr(records, "encode", nonsense)
+    sealing(content)
     job = by_keyword(11, [["P0003"]])
     ends = job.run_async()
     assert all(isinstance(end, RunResult) for end in ends.values()), ends
     with pytest.raises(BadMessage, match="does not open"):
         job.kind.open_result(job.consumer(), {"client": ends["client"].output.sealed})
+
+
+def test_many_rows_under_long_names_are_refused_before_they_are_written_out(
+    sealing: Callable[[bytes], None],
+) -> None:
+    names = [f"{letter * 199}" for letter in "ab"]
+    source = pa.table({"pid": ["P0", "P1"], **{name: [1, 2] for name in names}})
+    sealing(b"[" + b",".join([b"[0,0]"] * 600) + b"]")
+    job = by_keyword(source, [["P0"], ["P1"]], columns=names)
+    ends = job.run_async()
+    assert all(isinstance(end, RunResult) for end in ends.values()), ends
+    # What is kept for the consumer is as long as the records, whatever their columns are called.
+    sealed = {"client": ends["client"].output.sealed}
+    assert len(sealed["client"]) < 2 * 4096
+    consumer = job.consumer()
+    opened = job.kind.open_result(consumer, sealed)
+    assert [len(answer["records"]) for answer in opened["answers"]] == [600, 600]
+    assert opened["answers"][1]["records"][599] == dict.fromkeys(names, 0)
+    with pytest.raises(BadInput, match="fewer at once"):
+        job.kind.open_result(replace(consumer, memory_bytes=1 << 19), sealed)
 
 
 def announced(**changes: Any) -> Setup:

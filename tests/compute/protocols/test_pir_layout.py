@@ -176,7 +176,10 @@ def test_records_may_be_taken_and_sealed_one_by_one_or_together() -> None:
     for i in some:
         content = records.open_sealed(sealed[i].tobytes(), keys[i].tobytes())
         assert content is not None
-        assert records.parse(content, ["size", "note"]) == [source.select(["size", "note"]).to_pylist()[i]]
+        rows = records.parse(content, ["size", "note"])
+        assert rows is not None
+        wanted = source.select(["size", "note"]).to_pylist()[i]
+        assert records.named(rows, ["size", "note"]) == [wanted]
         assert records.open_sealed(sealed[i].tobytes(), keys[(i + 1) % 200].tobytes()) is None
         spoiled = sealed[i].copy()
         spoiled[3] ^= 1

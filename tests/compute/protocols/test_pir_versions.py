@@ -143,6 +143,91 @@ def test_caches_on_disk_serve_mapped_matrices_and_hints(
     assert work["read"] == 1
 
 
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "stray").write_bytes(b"stray")
+
+
+# An entry's header has 64 bytes.
+DAMAGES: dict[str, Callable[[Path], Any]] = {
+    "a bit of the content": lambda path: flip(path, -1),
+    "a bit of the middle": lambda path: flip(path, (64 + path.stat().st_size) // 2),
+    "a bit of the header": lambda path: flip(path, 20),
+    "the end is missing": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "empty": lambda path: path.write_bytes(b""),
+    "a folder": folder,
+    "gone": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["row", "by_keyword"])
+def test_whatever_is_damaged_on_disk_is_made_again_and_the_answers_stay_right(
+    name: str, damage: str, tmp_path: Path
+) -> None:
+    def run() -> LocalRun:
+        parties = Parties()
+        parties.server = DirectoryCache(tmp_path / "server", 1 << 30)
+        parties.client = DirectoryCache(tmp_path / "client", 1 << 30)
+        job = kinds(parties, name)
+        result = job.run()
+        assert job.open(result) == {"answers": RESULTS[name]}
+        return result
+
+    run()
+    entries = sorted(path for side in ("server", "client") for path in (tmp_path / side).glob("pir-*"))
+    assert len(entries) == 10
+    # Three are read only when the next version is made.
+    reads = [path for path in entries if not path.name.endswith(("-labels", "-contents"))]
+    for path in reads:
+        before = None if path.name.startswith("pir-base-") else path.read_bytes()
+        DAMAGES[damage](path)
+        metrics = run().outputs["server"].metrics
+        if before is not None:
+            assert path.read_bytes() == before, "what was lost is made again alike"
+            cached = metrics["hint_cached" if path.parent.name == "client" else "database_cached"]
+            assert cached == 0, path.name
+
+
+def test_a_file_in_the_place_of_another_is_not_taken_for_it(tmp_path: Path) -> None:
+    parties = Parties()
+    parties.server = DirectoryCache(tmp_path, 1 << 30)
+    words = ["P0003", "nobody"]
+    for number in (1, 2):
+        parties.by_keyword(table(97) if number == 1 else table(96), words, number).run()
+    first, second = sorted(tmp_path.glob("pir-*-0-keys-matrix"), key=lambda path: path.stat().st_mtime_ns)
+    assert first.stat().st_size == second.stat().st_size
+    second.write_bytes(first.read_bytes())
+    parties.server = DirectoryCache(tmp_path, 1 << 30)
+    job = parties.by_keyword(table(96), words, 2)
+    run = job.run()
+    assert job.open(run)["answers"] == RESULTS["by_keyword"]
+    assert run.outputs["server"].metrics["database_cached"] == 0
+
+
+@pytest.mark.parametrize("part", ["data", "keys"])
+def test_a_hint_that_is_not_the_one_of_its_matrix_is_made_again(part: str) -> None:
+    parties = Parties()
+    kinds(parties, "by_keyword").run()
+    data = parties.server._data
+    name = next(name for name in data if name.endswith(f"-{part}-hint"))
+    whole = data[name]
+    data[name] = bytes(len(whole))
+    parties.client = Parties().client
+    job = kinds(parties, "by_keyword")
+    run = job.run()
+    assert job.open(run) == {"answers": RESULTS["by_keyword"]}
+    assert run.outputs["server"].metrics["database_cached"] == 0
+    assert data[name] == whole
+
+
 def test_a_cache_too_small_for_anything_only_costs_time(tmp_path: Path) -> None:
     for _ in range(2):
         parties = Parties()

@@ -298,6 +298,12 @@ def test_a_damaged_entry_is_forgotten(tmp_path: Path, damage: Callable[[bytes], 
     assert bytes(found) == b"content"
 
 
+def test_a_file_under_the_name_of_another_entry_is_forgotten(tmp_path: Path) -> None:
+    DirectoryCache(tmp_path, 1 << 20).put("entry", b"content")
+    (tmp_path / "entry").rename(tmp_path / "other")
+    assert DirectoryCache(tmp_path, 1 << 20).get("other") is None
+
+
 @given(st.lists(st.tuples(NAMES, DATA), max_size=12))
 @settings(max_examples=30, deadline=None)
 def test_a_cache_gives_back_the_last_put_or_nothing(puts: list[tuple[str, bytes]]) -> None:

@@ -1,7 +1,9 @@
 """What a server keeps between jobs, in `Session.cache`: a version's database, and the base it stands on.
 
-Names hold the version, which depends on everything the bytes depend on. Whatever is missing or of a wrong
-size counts as not there, and the whole is made again; it comes out the same, so clients' hints stay good.
+Names hold the version, which depends on everything the bytes depend on. Whatever is missing, of a wrong size,
+or a hint that is not the one of its shape counts as not there, and the whole is made again; it comes out the
+same, so clients' hints stay good. That the bytes under a name are those that were put there is the cache's
+part: on disk it compares SHA-256 of name and content when a process first meets an entry.
 """
 
 from __future__ import annotations
@@ -68,14 +70,18 @@ class Store:
     def load(self, version: bytes) -> Database | None:
         """The database of a version, mapped where the cache can."""
         entry = self._entry(version)
-        if entry is None:
+        if entry is None or not len(entry.segments) == len(entry.data_names) == len(entry.key_names):
             return None
         segments = []
         for shape, data_name, key_name in zip(entry.segments, entry.data_names, entry.key_names, strict=True):
             layout = shape.layout
+            if not layout.valid():
+                return None
             data = self._half(data_name, layout.data_rows, layout.columns)
             keys = self._half(key_name, layout.key_rows, layout.columns)
             if data is None or keys is None:
+                return None
+            if (data.digest, keys.digest) != (shape.data_digest, shape.key_digest):
                 return None
             segments.append(Segment(shape, data, keys))
         return Database(version, entry.records, tuple(segments))

@@ -132,16 +132,17 @@ class _Opener:
         """What one query found."""
         if isinstance(self.params, MemberParams):
             mask = self._mask(index, FINGERPRINT_BYTES)
-            return Answer(bool((cells[0][index] == mask).all()), [])
+            return Answer(bool((cells[0][index] == mask).all()))
         for shape, found in zip(self.setup.segments, cells, strict=True):
             record = self._open(found[index], shape, index)
             if record is not None:
-                rows = records.parse(record, self.params.columns)
-                return Answer(False, [], damaged=True) if rows is None else Answer(True, rows)
+                if records.parse(record, self.params.columns) is None:
+                    return Answer(False, damaged=True)
+                return Answer(True, msgspec.Raw(record))
         # A server that spoils one record must not see whether it was the one: the protocol goes on and only
         # `open_result` complains.
         row = int.from_bytes(labels[index].tobytes(), "big")
-        return Answer(False, [], damaged=isinstance(self.params, RowParams) and row < self.setup.records)
+        return Answer(False, damaged=isinstance(self.params, RowParams) and row < self.setup.records)
 
     def _open(self, cell: U8, shape: SegmentShape, index: int) -> bytes | None:
         masked = cell[shape.data_bytes :]

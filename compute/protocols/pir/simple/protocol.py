@@ -24,6 +24,7 @@ from compute.errors import BadInput, BadMessage
 from compute.protocols import payload
 from compute.protocols.identifiers import Normalisation, encode_key
 from compute.protocols.participants import require_roles
+from compute.protocols.pir.simple import records
 from compute.protocols.pir.simple.client import client
 from compute.protocols.pir.simple.server import server
 from compute.protocols.pir.simple.shape import (
@@ -119,7 +120,21 @@ def _open(session: Session, payloads: Mapping[str, bytes]) -> dict[str, Any]:
         raise BadMessage("the server delivered a record that does not open")
     if isinstance(session.params, MemberParams):
         return {"answers": [answer.found for answer in answers]}
-    return {"answers": [{"found": answer.found, "records": answer.records} for answer in answers]}
+    found = []
+    room = session.memory_bytes
+    for answer in answers:
+        rows = records.parse(bytes(answer.record), session.params.columns)
+        if rows is None:
+            raise BadMessage("the result of client is malformed")
+        room -= records.named_bytes(len(rows), session.params.columns)
+        if room < 0:
+            # A record of 64 KiB may hold 16,384 rows, and each has the names of all columns when it is shown.
+            raise BadInput(
+                f"the records have so many rows that with the names of their columns they take more than "
+                f"{session.memory_bytes} bytes: ask for fewer at once, or for fewer columns"
+            )
+        found.append({"found": answer.found, "records": records.named(rows, session.params.columns)})
+    return {"answers": found}
 
 
 def _kind(name: str, params: type[Any], prepare: Any, example: dict[str, Any]) -> JobKind:

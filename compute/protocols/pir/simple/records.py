@@ -37,6 +37,8 @@ LENGTH_BYTES = 4
 SIZE_STEP = 32
 _KDF = np.frombuffer(b"liutong/pir/record/v2\0", np.uint8)
 _AT_ONCE = 1 << 24  # bytes of records sealed at a time
+# A dictionary of CPython, and what each value adds to it.
+_ROW_BYTES, _CELL_BYTES = 256, 96
 
 
 @functools.cache
@@ -142,7 +144,7 @@ def open_sealed(sealed: bytes, key: bytes) -> bytes | None:
     return plain[LENGTH_BYTES : LENGTH_BYTES + length]
 
 
-def parse(record: bytes, columns: Sequence[str]) -> list[dict[str, Any]] | None:
+def parse(record: bytes, columns: Sequence[str]) -> list[list[_Value]] | None:
     """The rows of a record, or None unless each has exactly one value per column asked for.
 
     The server chose the bytes: whatever they are, no error may tell it that this record was asked for. Cells
@@ -152,9 +154,18 @@ def parse(record: bytes, columns: Sequence[str]) -> list[dict[str, Any]] | None:
         rows = msgspec.json.decode(record, type=list[list[_Value]])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    if any(len(row) != len(columns) for row in rows):
-        return None
+    return None if any(len(row) != len(columns) for row in rows) else rows
+
+
+def named(rows: list[list[_Value]], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows as they are shown, each value under the name of its column."""
     return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def named_bytes(rows: int, columns: Sequence[str]) -> int:
+    """What rows take under their names, as objects and as text: up to a thousand times their record."""
+    each = sum(len(name.encode()) + _CELL_BYTES for name in columns)
+    return rows * (_ROW_BYTES + each)
 
 
 def _stream(keys: U8, size: int) -> U8:

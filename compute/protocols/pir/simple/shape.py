@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -104,10 +104,10 @@ class Need(Message, frozen=True, tag="pir.need"):
 
 
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One query's outcome."""
+    """One query's outcome; ``record`` is JSON as the server sealed it, checked by `records.parse`."""
 
     found: bool
-    records: list[dict[str, Any]]
+    record: msgspec.Raw = msgspec.Raw(b"[]")
     damaged: bool = False
 
 
