@@ -48,7 +48,11 @@ def _common(function: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Choice(["auto", "ecdh", "rr22", "unbalanced"]),
     help="default: chosen by sizes, network and hardware",
 )
-@click.option("--max-elements", type=int, help="most keys per side; as many uses are reserved")
+@click.option(
+    "--max-elements",
+    type=int,
+    help="most keys per side; as many uses are reserved. Default: what the grants have left, 100000 at most",
+)
 @_common
 @file_options
 @shared_options

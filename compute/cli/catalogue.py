@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
@@ -22,7 +23,7 @@ def datasets(session: Session, query: str | None, operation: str | None) -> None
     session.show(
         found,
         lambda: table(
-            ("dataset", "name", "provider", "operations", "rows", "state"),
+            ("dataset", "name", "provider", "operations", "rows", "state", "columns"),
             [
                 (
                     short(item.dataset),
@@ -31,6 +32,7 @@ def datasets(session: Session, query: str | None, operation: str | None) -> None
                     " ".join(item.operations),
                     item.row_count if item.kind == "table" else "–",
                     item.state,
+                    told_columns(item.columns),
                 )
                 for item in found
             ],
@@ -47,10 +49,12 @@ def offers(session: Session, query: str | None, dataset: str | None) -> None:
     """Open offers."""
     with session.client() as client:
         found = client.offers(query, dataset=dataset)
+        # An offer names columns, their types stand with the dataset.
+        typed = {} if session.as_json else {item.dataset: item.columns for item in client.datasets()}
     session.show(
         found,
         lambda: table(
-            ("offer", "title", "dataset", "operations", "purposes", "quota", "days", "credits"),
+            ("offer", "title", "dataset", "operations", "purposes", "quota", "days", "credits", "columns"),
             [
                 (
                     item.id,
@@ -61,11 +65,19 @@ def offers(session: Session, query: str | None, dataset: str | None) -> None:
                     f"≤ {item.max_quota}",
                     f"≤ {item.max_days}",
                     item.price_credits,
+                    told_columns(
+                        column for column in typed.get(item.dataset, []) if column["name"] in item.columns
+                    ),
                 )
                 for item in found
             ],
         ),
     )
+
+
+def told_columns(columns: Iterable[Mapping[str, Any]]) -> str:
+    """Names and types as their provider published them."""
+    return ", ".join(f"{column.get('name', '')} {column.get('type', '')}".strip() for column in columns)
 
 
 @click.group()

@@ -27,7 +27,7 @@ _OPTIONS = [
         "--format",
         "result_format",
         type=click.Choice(_FORMATS),
-        help="of --out; default: what its name ends with, or json",
+        help="of --out; default: what its name ends with",
     ),
     click.option("--part", help="which table, where a result has several: a role, groups, answers"),
     click.option(
@@ -46,13 +46,29 @@ def file_options(function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*arguments: Any, **options: Any) -> Any:
         names = ("out", "result_format", "part", "columns", "exact")
         chosen = {name: options.pop(name) for name in names}
+        # Looked at before anything is ordered: a job costs time and uses.
         if chosen["out"] is None and any(chosen[name] for name in names[1:]):
             raise click.UsageError("--format, --part, --column and --exact are for a file: give --out")
+        if chosen["out"] is not None:
+            chosen["result_format"] = _format(chosen["out"], chosen["result_format"])
+            if chosen["result_format"] == "json" and (chosen["part"] or chosen["columns"]):
+                raise click.UsageError("--part and --column are for csv and parquet: json holds it all")
         return function(*arguments, to_file=chosen, **options)
 
     for option in reversed(_OPTIONS):
         wrapped = option(wrapped)
     return wrapped
+
+
+def _format(out: Path, chosen: ResultFormat | None) -> ResultFormat:
+    form = chosen or _BY_SUFFIX.get(out.suffix.lower())
+    if form is None:
+        known = ", ".join(_BY_SUFFIX)
+        raise click.BadParameter(
+            f"{printable(out.name)} ends with none of {known}: use one of these, or add --format",
+            param_hint="--out",
+        )
+    return form
 
 
 @click.command("result")
@@ -76,11 +92,10 @@ def deliver(session: Session, result: JobResult, to_file: Mapping[str, Any]) -> 
         return
     from compute.sdk.result_file import write_result
 
-    form: ResultFormat = to_file["result_format"] or _BY_SUFFIX.get(out.suffix, "json")
     rows = write_result(
         result.value,
         out,
-        form,
+        to_file["result_format"],
         part=to_file["part"],
         columns=to_file["columns"] or None,
         exact=to_file["exact"],

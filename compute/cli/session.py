@@ -106,6 +106,10 @@ def _fail(error: ComputeError | ContractError) -> None:
             "remedy": problem.remedy,
         }
     context = click.get_current_context(silent=True)
+    if fields.get("rule") == "quota" and context and "max_elements" in context.params:
+        fields["remedy"] = (
+            "a smaller --max-elements (as many uses are reserved), or a grant with a larger quota"
+        )
     session = context.find_object(Session) if context else None
     if session is not None and session.as_json:
         click.echo(json.dumps({"error": fields}, ensure_ascii=False), err=True)

@@ -53,8 +53,9 @@ def prepare_order(
 ) -> Order:
     """Build, check and sign an order. ``grants`` maps each role but the consumer's own to its grant.
 
-    ``units`` overrides what is reserved per role. ``domain`` is UsageLedger's. Raises BadInput for
-    parameters that do not fit, BadPortalAnswer for a grant whose terms are not what was signed.
+    ``units`` overrides what is reserved per role. Where ``max_elements`` is what a job reserves and is left
+    out, it is what the grants have left, its default at most. ``domain`` is UsageLedger's. Raises BadInput
+    for parameters that do not fit, BadPortalAnswer for a grant whose terms are not what was signed.
     """
     terms = {role: checked_terms(grant, identity.party) for role, grant in grants.items()}
     final_params, secrets = kind.prepare(dict(params), rng)
@@ -79,6 +80,14 @@ def prepare_order(
         params=final_params,
     )
     typed = kind.parse(spec)
+    if "max_elements" not in params and hasattr(typed, "max_elements"):
+        charged = [
+            grant for role, grant in grants.items() if kind.units(spec, typed, role) == typed.max_elements
+        ]
+        left = [grant.left for grant in charged if grant.left]
+        final_params = {**final_params, "max_elements": min([typed.max_elements, *left])}
+        spec = msgspec.structs.replace(spec, params=final_params)
+        typed = kind.parse(spec)
     kind.roles(spec, typed)
     spec = msgspec.structs.replace(
         spec,

@@ -48,6 +48,8 @@ _COLUMN_SETS = ("columns", "output_columns", "label_columns", "features", "value
 _VALUES = "values"
 _ONE_PER_KEY = ("forms",)
 _ONE_COLUMN = ("value", "group_by", "label")
+# The parameter that says how many uses a job reserves of each grant, for units of this name.
+_RESERVED = {"distinct key compared": "param-max_elements"}
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class ComposerForm(forms.Form):
         self._defs: Schema = schema.get("$defs", {})
         # ``gives``: filled in by the SDK before it signs.
         self._hidden = {*kind.get("gives", ()), *SECRET_PARAMETERS}
+        self._reserved = _RESERVED.get(kind.get("unit", ""))
         self._add("", self._resolved(schema), (), True, {})
         self._suggest(grants)
 
@@ -128,7 +131,19 @@ class ComposerForm(forms.Form):
             for column in chosen:
                 if column and not any(column in grant.columns for grant in used if grant.columns):
                     self.add_error(name, _missing_column(column, used[0]))
+        self._check_quota(cleaned)
         return cleaned
+
+    def _check_quota(self, cleaned: Mapping[str, Any]) -> None:
+        """A job that reserves more than a grant has left would be refused."""
+        wanted = cleaned.get(self._reserved) if self._reserved else None
+        for role in self.roles:
+            grant = self.grants.get(cleaned.get(f"grant-{role}", ""))
+            if wanted is not None and grant is not None and wanted > grant.left:
+                told = gettext("The grant on {dataset} has {left} uses left.")
+                self.add_error(
+                    self._reserved, told.format(dataset=grant.dataset.name, left=f"{grant.left:,}")
+                )
 
     def document(self) -> dict[str, Any]:
         """The draft: what `liutong jobs run --draft` reads, completes and signs."""
@@ -204,6 +219,9 @@ class ComposerForm(forms.Form):
     ) -> None:
         key = "param-" + name
         self.fields[key] = self._field(key, path, schema, required)
+        if key == self._reserved and default is not None:
+            # As the SDK does where nothing is given: no more than the grants have left.
+            default = min([default, *(grant.left for grant in self.grants.values() if grant.left)])
         if default is not None:
             self.initial.setdefault(key, default)
         self._paths[key] = path

@@ -110,7 +110,7 @@ GRADES: dict[str, Word] = {
 
 DATASET_KINDS: dict[str, Word] = {"table": _("Table"), "service": _("Service")}
 
-# Phases of a job at a node. Protocols keep these names stable; `words.phase` shows an unknown one as it is.
+# Phases of a job at a node. Protocols keep these names stable; `words.phase` has words for unknown ones.
 PHASES: dict[str, Word] = {
     # the portal's own lines
     "submitted": _("Order received"),
@@ -185,7 +185,9 @@ def kind(code: str) -> str:
 
 
 def phase(code: str) -> str:
-    return str(PHASES.get(code, code))
+    if code in PHASES:
+        return str(PHASES[code])
+    return gettext("A step of its own ({code})").format(code=code)
 
 
 def party_role(code: str) -> str:

@@ -41,9 +41,10 @@ def _texts(value: Any) -> list[str]:
 
 
 def _granting(world: World, kind: Mapping[str, Any]) -> Grant:
-    """Bob's grant, as if it allowed every column that the kind's example names."""
+    """Bob's grant, as if it allowed every column that the kind's example names, and enough uses."""
     grant = copy.copy(world.active)
     grant.columns = [*dict.fromkeys(_texts(kind["example"]))]
+    grant.quota = 1_000_000
     return grant
 
 
@@ -241,3 +242,24 @@ def test_a_grant_of_another_party_is_no_choice(world: World, sign_in: Callable[.
 
 def test_unknown_kind_is_not_found(sign_in: Callable[..., Client]) -> None:
     assert sign_in("bob").get("/jobs/new/?kind=nonsense").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "bound"), [("psi", 700), ("psi.many", 700), ("stats.vertical", 100_000)], ids=str
+)
+def test_a_form_proposes_no_more_uses_than_the_grants_have_left(name: str, bound: int, world: World) -> None:
+    grant, plenty = copy.copy(world.active), copy.copy(world.active)
+    grant.quota, grant.used, grant.reserved = 1000, 200, 100
+    plenty.grant_id, plenty.quota = "0x" + "9" * 64, 1_000_000
+    form = ComposerForm(kind=KINDS[name], grants=[grant, plenty])
+    assert form.get_initial_for_field(form.fields["param-max_elements"], "param-max_elements") == bound
+
+
+def test_a_form_refuses_more_uses_than_a_grant_has_left(world: World) -> None:
+    grant = copy.copy(world.active)
+    grant.quota, grant.used, grant.reserved = 1000, 200, 100
+    for wanted, fits in ((700, True), (701, False)):
+        data = _psi(world, **{"param-max_elements": str(wanted)})
+        form = ComposerForm(data, kind=KINDS["psi"], grants=[grant])
+        assert form.is_valid() is fits
+    assert "700 uses left" in str(form.errors["param-max_elements"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -141,13 +142,24 @@ def test_a_grant_reads_as_one_sentence_in_both_languages(world: World) -> None:
 def test_every_phase_that_protocols_report_has_words() -> None:
     told: set[str] = set()
     for module in (MARKET.parent / "compute" / "protocols").rglob("*.py"):
-        source = module.read_text()
-        told |= set(re.findall(r'Progress\(\s*"([^"]+)"', source))
-        # Arrays that cross in blocks report their phase themselves.
-        for call in re.findall(r"(?:send|receive)_(?:array|points|words)\((.*)", source):
-            told |= set(re.findall(r'"([a-z]+\.[a-z_]+)"', call))
-    assert {"psi.bucket", "pir.hint", "fl.round"} <= told
+        for call in ast.walk(ast.parse(module.read_text())):
+            # Arrays that cross in blocks report their phase themselves.
+            if isinstance(call, ast.Call) and re.search(
+                r"Progress|_?(send|receive)_\w+$", ast.unparse(call.func)
+            ):
+                texts = [part.value for part in call.args if isinstance(part, ast.Constant)]
+                told |= {text for text in texts if re.fullmatch(r"[a-z]+\.[a-z_]+", str(text))}
+    assert {"psi.bucket", "psi.result", "pir.hint", "fl.round"} <= told
     assert told <= set(words.PHASES)
+
+
+@pytest.mark.parametrize(
+    ("language", "said"), [("en", "A step of its own (psi.newer)"), ("zh-hans", "自有步骤（psi.newer）")]
+)
+def test_a_phase_of_a_newer_node_has_words_too(language: str, said: str) -> None:
+    with translation.override(language):
+        assert words.phase("psi.newer") == said
+        assert words.phase("psi.blind") != words.phase("psi.newer")
 
 
 def test_protocols_of_receipts_have_the_numbers_that_nodes_use() -> None:

@@ -15,8 +15,9 @@ from compute.cli.session import Session
 from compute.cli.watch import Watch, duration, pace, watched
 from compute.errors import BadInput
 from compute.sdk import questions
+from compute.sdk.errors import JobEnded
 from compute.sdk.jobs import JobResult
-from compute.sdk.objects import Job, Part, PartyRef, TimelineEvent
+from compute.sdk.objects import Dataset, Job, Offer, Part, PartyRef, TimelineEvent
 from compute.sdk.questions import Question
 
 JOB = "0x" + "ab" * 32
@@ -142,6 +143,72 @@ def test_psi_writes_its_rows_to_a_file_of_the_named_kind(desk: Any, tmp_path: Pa
     assert pq.read_table(tmp_path / "found.parquet").to_pydict() == {"diagnosis": ["M", "B"]}
     assert run(*common, str(tmp_path / "found.json")).exit_code == 0
     assert json.loads((tmp_path / "found.json").read_text())["count"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--out", "found.xyz"], [".json", ".csv", ".parquet", "--format"]),
+        (["--out", "found"], [".json", ".csv", ".parquet", "--format"]),
+        (["--out", "found.json", "--column", "d"], ["--column", "parquet"]),
+        (["--format", "csv"], ["--out"]),
+    ],
+    ids=["a strange ending", "no ending", "columns of json", "no file"],
+)
+def test_a_file_that_cannot_be_written_is_told_before_a_job_is_ordered(
+    desk: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], told: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    client = desk({"count": 2, "left": ROWS})
+    done = run("psi", "--left", "g1", "--right", "g2", "--key", "patient_id", *options)
+    assert done.exit_code == 2
+    assert all(word in done.stderr for word in told), done.stderr
+    assert not client.asked
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_named_format_and_an_ending_in_capitals_write_the_file(desk: Any, tmp_path: Path) -> None:
+    desk({"count": 2, "left": ROWS})
+    common = ("psi", "--left", "g1", "--right", "g2", "--key", "patient_id", "--out")
+    assert run(*common, str(tmp_path / "found.xyz"), "--format", "csv").exit_code == 0
+    assert run(*common, str(tmp_path / "found.CSV")).exit_code == 0
+    assert (tmp_path / "found.xyz").read_text() == (tmp_path / "found.CSV").read_text()
+
+
+def test_too_small_a_quota_names_the_option_that_helps(desk: Any) -> None:
+    client = desk(None)
+    refused = JobEnded("the job was refused", job=JOB, state="refused", rule="quota", remedy="ask for fewer")
+
+    def refuse(*unused: Any, **options: Any) -> None:
+        raise refused
+
+    client.ask = refuse  # type: ignore[method-assign]
+    done = run("psi", "--left", "g1", "--right", "g2", "--key", "id", "--max-elements", "100000")
+    assert done.exit_code == 1
+    assert "--max-elements" in done.stderr
+    done = run("member", "p1", "--grant", "g", "--key", "id")
+    assert "ask for fewer" in done.stderr
+    assert "--max-elements" not in done.stderr
+
+
+def test_datasets_and_offers_show_columns_with_their_types(desk: Any) -> None:
+    client = desk(None)
+    provider = PartyRef(party="0x" + "22" * 32, name="Hospital")
+    published = [{"name": "patient_id", "type": "string"}, {"name": "age", "type": "integer", "grade": "L2"}]
+    listed = Dataset(
+        dataset="0x" + "33" * 32, provider=provider, name="Cells", kind="table", state="active",
+        columns=published,
+    )  # fmt: skip
+    offered = Offer(id="7", dataset=listed.dataset, provider=provider, title="t", columns=["age"])
+    client.datasets = lambda *unused, **options: [listed]  # type: ignore[attr-defined]
+    client.offers = lambda *unused, **options: [offered]  # type: ignore[attr-defined]
+    shown = " ".join(run("datasets").stdout.split())
+    assert "patient_id string" in shown
+    assert "age integer" in shown
+    shown = " ".join(run("offers").stdout.split())
+    assert "age integer" in shown
+    assert "patient_id" not in shown
+    assert json.loads(run("offers", "--json").stdout)[0]["columns"] == ["age"]
 
 
 def test_lookup_reads_keywords_from_arguments_files_and_input(desk: Any, tmp_path: Path) -> None:

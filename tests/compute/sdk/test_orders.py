@@ -107,6 +107,49 @@ def test_less_than_computed_can_be_reserved(identity: Identity) -> None:
     assert {line.grant: line.units for line in order.request.lines} == {left.grant: 9, right.grant: 50}
 
 
+@pytest.mark.parametrize(
+    ("kind", "given", "left", "reserved"),
+    [
+        ("psi", {}, (700, 900), 700),
+        ("psi", {}, (None, None), 100_000),
+        ("psi", {}, (200_000, 300_000), 100_000),
+        ("psi", {"max_elements": 5000}, (700, 900), 5000),
+        ("psi.cardinality", {}, (0, 900), 900),
+    ],
+    ids=["what is left", "nobody knows", "the default", "as given", "exhausted"],
+)
+def test_where_no_bound_is_given_an_order_fits_what_the_grants_have_left(
+    identity: Identity, kind: str, given: dict[str, int], left: tuple[int | None, int | None], reserved: int
+) -> None:
+    grants = {
+        "left": grant_of(identity, left=left[0]),
+        "right": grant_of(identity, "0x" + "44" * 32, left=left[1]),
+    }
+    order = prepare_order(
+        job_kind(kind),
+        purpose="study",
+        grants=grants,
+        params={"keys": {"left": ["patient_id"], "right": ["patient_id"]}, **given},
+        identity=identity,
+        domain=DOMAIN,
+    )
+    assert {line.units for line in order.request.lines} == {reserved}
+    assert order.spec.params["max_elements"] == order.params.max_elements == reserved
+
+
+def test_a_bound_that_is_not_what_is_reserved_stays(identity: Identity) -> None:
+    vertical = job_kind("stats.vertical")
+    example = {name: value for name, value in vertical.example.items() if name != "max_elements"}
+    grants = {
+        role: grant_of(identity, "0x" + digit * 64, left=700)
+        for role, digit in zip(("values", "members"), "25", strict=True)
+    }
+    order = prepare_order(
+        vertical, purpose="study", grants=grants, params=example, identity=identity, domain=DOMAIN
+    )
+    assert order.params.max_elements == 100_000
+
+
 def test_terms_that_the_portal_changed_are_noticed(identity: Identity) -> None:
     good = grant_of(identity)
     dearer = msgspec.structs.replace(good, terms={**(good.terms or {}), "price_credits": 1})
