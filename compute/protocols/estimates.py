@@ -104,14 +104,14 @@ def _psi_many(sizes: Mapping[str, int], params: Any, level: str) -> Estimate:
         raise BadInput(f"params name {len(params.keys)} parties, the sizes {len(counts)}")
     found = cost(sizes, params.output_to, protocol=params.protocol, curve=params.curve)
     found = _on_curve(_both(_renamed(found, {"okvs_entry": "table_entry"})), params.curve)
-    found = _with(found, rounds=7, tag=sum(counts))
+    found = _with(found, rounds=0, tag=sum(counts))
     return Estimate(
         _reading(found, sum(counts)),
         dict(sizes),
+        # The leader works for each of the others; they work at the same time.
         2,
-        f"{params.protocol}-{params.curve}" if params.protocol == "ecdh" else params.protocol,
+        params.oprf.name,
         "as params say",
-        ("the leader works with one party after another",),
     )
 
 
