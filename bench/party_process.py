@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import shutil
 import time
@@ -21,12 +22,13 @@ from starlette.websockets import WebSocket
 import compute.protocols.kinds  # noqa: F401 - registers all
 from bench.two_parties import SIDES, PrivateMemory, Task, binding_of
 from compute.data.columns import ColumnConfig
+from compute.data.snapshot import Snapshots
 from compute.data.source import Source, SourceConfig
 from compute.errors import PeerLost
 from compute.protocols import runner
-from compute.protocols.directory import DirectoryWorkspace
+from compute.protocols.directory import DirectoryCache, DirectoryWorkspace
 from compute.protocols.protocol import JobKind, Progress, Session, job_kind
-from compute.protocols.workspace import MemoryCache, Workspace
+from compute.protocols.workspace import Cache, Workspace
 from compute.wire.channel import Channel
 from compute.wire.handshake import Meeting, accept, dial
 from compute.wire.messages import JobSpec, Participant
@@ -48,8 +50,6 @@ class _Party:
         return statement.sign(purpose, payload, self._secret)
 
 
-# What was made once per dataset version outlives a job, as at a node.
-_CACHE = MemoryCache()
 _PARTIES = {side: _Party(side) for side in SIDES}
 
 
@@ -65,6 +65,7 @@ def _meeting(job: str) -> Meeting:
 async def serve(side: str, port: int, pipe: Connection, folder: Path) -> None:
     """Run the jobs that come through the pipe until the process is ended."""
     loop = asyncio.get_running_loop()
+    house = _House(folder)
     arrived: asyncio.Queue[tuple[Channel, asyncio.Event]] = asyncio.Queue()
     if side == SIDES[0]:
         _listen(port, arrived, loop)
@@ -72,7 +73,7 @@ async def serve(side: str, port: int, pipe: Connection, folder: Path) -> None:
     while True:
         job, task = await loop.run_in_executor(None, pipe.recv)
         try:
-            pipe.send(await _run(side, port, job, task, folder, arrived))
+            pipe.send(await _run(side, port, job, task, house, arrived))
         except Exception as error:  # noqa: BLE001 - the other process must hear of any
             pipe.send(f"{side}: {type(error).__name__}: {error}")
 
@@ -113,19 +114,20 @@ async def _channel(
 
 
 async def _run(
-    side: str, port: int, job: str, task: Task, folder: Path, arrived: asyncio.Queue[Any]
+    side: str, port: int, job: str, task: Task, house: _House, arrived: asyncio.Queue[Any]
 ) -> dict[str, Any]:
     index = SIDES.index(side)
     kind = job_kind(task.kind)
     cpu = time.process_time()
     phases = _Phases()
     memory = PrivateMemory()
-    snapshot = folder / f"{job}.arrow"
-    table = _read(task.sources[index], task.columns, snapshot)
+    snapshot = house.folder / f"{job}.arrow"
+    source = _source(task.sources[index], task.columns)
+    table = house.load(source, task.sources[index]) if task.published else _read(source, snapshot)
     phases.note("read")
     channel, ended = await _channel(side, port, job, arrived)
-    workspace = DirectoryWorkspace(folder / job)
-    session = _session(kind, side, task, job, workspace)
+    workspace = DirectoryWorkspace(house.folder / job)
+    session = _session(kind, side, task, job, workspace, house.cache)
     try:
         result = await runner.run(
             kind.start(session, table),
@@ -137,8 +139,8 @@ async def _run(
         )
     finally:
         workspace.close()
-        shutil.rmtree(folder / job)
-        snapshot.unlink()
+        shutil.rmtree(house.folder / job)
+        snapshot.unlink(missing_ok=True)
     ended.set()
     phases.note("end")
     rows = result.output.rows
@@ -156,10 +158,35 @@ async def _run(
     }
 
 
-def _read(path: Path, columns: tuple[str, ...], snapshot: Path) -> pa.Table:
-    """Through a mapped file, as at a node, so that memory does not grow with the table."""
+class _House:
+    """What outlives a job: the cache of a node, and the versions that were published."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cache = DirectoryCache(folder / "cache", 20 << 30)
+        self._snapshots = Snapshots(folder / "snapshots")
+        self._roots: dict[Path, bytes] = {}
+
+    def load(self, source: Source, path: Path) -> pa.Table:
+        """The rows of a published version, as a node loads them for a job."""
+        name = hashlib.sha256(str(path).encode()).hexdigest()
+        if path not in self._roots:
+            commitment, table = self._snapshots.record(name, source, bytes(32))
+            self._roots[path] = commitment.root
+            return table
+        table = self._snapshots.load(name, source, bytes(32), self._roots[path])
+        if table is None:
+            raise RuntimeError(f"{path} changed between two jobs")
+        return table
+
+
+def _source(path: Path, columns: tuple[str, ...]) -> Source:
     declared = tuple(ColumnConfig(name=name, type="string", grade="L3") for name in columns)
-    source = Source(SourceConfig(kind="csv", path=path.name, columns=declared), path.parent)
+    return Source(SourceConfig(kind="csv", path=path.name, columns=declared), path.parent)
+
+
+def _read(source: Source, snapshot: Path) -> pa.Table:
+    """Through a mapped file, as at a node, so that memory does not grow with the table."""
     snapshot.parent.mkdir(parents=True, exist_ok=True)
     with pa.OSFile(str(snapshot), "wb") as file, pa.ipc.new_file(file, source.schema()) as writer:
         for batch in source.batches():
@@ -167,7 +194,7 @@ def _read(path: Path, columns: tuple[str, ...], snapshot: Path) -> pa.Table:
     return pa.ipc.open_file(pa.memory_map(str(snapshot))).read_all()
 
 
-def _session(kind: JobKind, side: str, task: Task, job: str, workspace: Workspace) -> Session:
+def _session(kind: JobKind, side: str, task: Task, job: str, workspace: Workspace, cache: Cache) -> Session:
     participants = tuple(
         Participant(
             role=name,
@@ -194,7 +221,7 @@ def _session(kind: JobKind, side: str, task: Task, job: str, workspace: Workspac
         min_cohort=1,
         rng=os.urandom,
         workspace=workspace,
-        cache=_CACHE,
+        cache=cache,
         memory_bytes=task.memory_bytes,
         parallel=1,
         version_secret=side.encode().ljust(32, b"."),

@@ -28,7 +28,11 @@ _TIMEOUT_S = 3600.0
 
 @dataclass(frozen=True)
 class Task:
-    """One job: a kind's params, and per side the CSV file to read (text columns) and the one to write."""
+    """One job: a kind's params, and per side the CSV file to read (text columns) and the one to write.
+
+    ``published``: as at a node the sources are versions that were published; the first job reads and records
+    them, later ones map their verified snapshots. Else each job reads its files.
+    """
 
     kind: str
     params: Mapping[str, Any]
@@ -36,6 +40,7 @@ class Task:
     results: tuple[Path, Path]
     columns: tuple[str, ...] = ("id",)
     memory_bytes: int = 1 << 30
+    published: bool = False
 
 
 @dataclass(frozen=True)
