@@ -74,7 +74,7 @@ def hash_to_curve(messages: Sequence[bytes], dst: bytes, *, backend: str = "auto
     Raises BadParameter for an empty tag or a message that is not bytes. Timing depends on the messages in
     the portable backend; it is measured by nobody but the process that owns them.
     """
-    _check_messages(messages, dst)
+    check_messages(messages, dst)
     return HASH_TO_CURVE.select(backend, batch=len(messages))(messages, dst)
 
 
@@ -87,7 +87,7 @@ def scalar_mult_many(points: bytes, scalar: bytes, *, backend: str = "auto") -> 
     Raises BadEncoding for a length that is no multiple of 32, InvalidPoint with ``index``, BadParameter for
     a scalar that is not 32 clamped bytes (take it from `random_scalar`).
     """
-    _check_scalar(scalar)
+    check_scalar(scalar)
     count = validate(points)
     return SCALAR_MULT.select(backend, batch=count)(points, scalar)
 
@@ -99,8 +99,8 @@ def hash_and_multiply(
 
     Raises what these raise; hashed points need no validation. Messages and scalar are protected as there.
     """
-    _check_messages(messages, dst)
-    _check_scalar(scalar)
+    check_messages(messages, dst)
+    check_scalar(scalar)
     return HASH_AND_MULTIPLY.select(backend, batch=len(messages))(messages, dst, scalar)
 
 
@@ -125,7 +125,8 @@ def validate(points: bytes) -> int:
     return count
 
 
-def _check_messages(messages: Sequence[bytes], dst: bytes) -> None:
+def check_messages(messages: Sequence[bytes], dst: bytes) -> None:
+    """Raise BadParameter for an empty tag or a message that is not bytes."""
     if not isinstance(dst, bytes) or not dst:
         raise BadParameter("the domain separation tag must be at least one byte")
     # The types first, all at once: a loop over a million messages takes longer than hashing them.
@@ -136,7 +137,8 @@ def _check_messages(messages: Sequence[bytes], dst: bytes) -> None:
             raise BadParameter(f"message {index} is not bytes", index=index)
 
 
-def _check_scalar(scalar: bytes) -> None:
+def check_scalar(scalar: bytes) -> None:
+    """Raise BadParameter unless these are 32 clamped bytes."""
     if not isinstance(scalar, bytes) or len(scalar) != SCALAR_BYTES or scalar[0] & 7 or scalar[31] >> 6 != 1:
         raise BadParameter("a scalar is 32 clamped bytes; use random_scalar")
 

@@ -8,7 +8,7 @@ so it is three projective doublings, and one inversion brings the result back.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import gmpy2
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -23,14 +23,27 @@ _C3 = gmpy2.powmod(2, (_P - 1) // 4, _P)  # a root of -1
 _C4 = (_P - 5) // 8
 
 
+Mapped = tuple[gmpy2.mpz, gmpy2.mpz, gmpy2.mpz]
+
+
 def hash_to_curve(messages: Sequence[bytes], dst: bytes) -> bytes:
+    output = bytearray()
+    for index, (a, b) in enumerate(mapped(messages, dst)):
+        u = _clear_cofactor(*_sum_u(a, b))
+        if u is None:
+            raise InvalidPoint(f"message {index} hashed to the point at infinity", index=index)
+        output += int(u).to_bytes(32, "little")
+    return bytes(output)
+
+
+def mapped(messages: Sequence[bytes], dst: bytes) -> Iterator[tuple[Mapped, Mapped]]:
+    """For each message the two points (xn, xd, y), x = xn / xd, of which its hash is 8 times the sum."""
     if len(dst) > 255:
         dst = hashlib.sha512(b"H2C-OVERSIZE-DST-" + dst).digest()
     suffix = dst + bytes([len(dst)])
     prefix = hashlib.sha512(bytes(128))  # the zero block is the same for every message: hash it once
     tail = (96).to_bytes(2, "big") + b"\0" + suffix
-    output = bytearray()
-    for index, message in enumerate(messages):
+    for message in messages:
         state = prefix.copy()
         state.update(message)
         state.update(tail)
@@ -41,11 +54,7 @@ def hash_to_curve(messages: Sequence[bytes], dst: bytes) -> bytes:
         uniform = block1 + block2[:32]
         r0 = gmpy2.mpz(int.from_bytes(uniform[:48], "big")) % _P
         r1 = gmpy2.mpz(int.from_bytes(uniform[48:], "big")) % _P
-        u = _clear_cofactor(*_sum_u(_map(r0), _map(r1)))
-        if u is None:
-            raise InvalidPoint(f"message {index} hashed to the point at infinity", index=index)
-        output += int(u).to_bytes(32, "little")
-    return bytes(output)
+        yield _map(r0), _map(r1)
 
 
 def scalar_mult_many(points: bytes, scalar: bytes) -> bytes:
@@ -80,7 +89,7 @@ def find_invalid(points: bytes) -> tuple[int, str] | None:
     return None
 
 
-def _map(r: gmpy2.mpz) -> tuple[gmpy2.mpz, gmpy2.mpz, gmpy2.mpz]:
+def _map(r: gmpy2.mpz) -> Mapped:
     """map_to_curve_elligator2_curve25519: (xn, xd, y) with x = xn / xd. Names follow appendix G.2.1."""
     tv1 = 2 * r * r % _P
     xd = tv1 + 1

@@ -47,7 +47,7 @@ def find_invalid(level: str, points: bytes) -> tuple[int, str] | None:
             _judge(path, source, start, stop, codes)
 
     threads.each_range(len(source), SHARE * path.lanes, work)
-    codes[_not_canonical(source)] = 1
+    codes[not_canonical(source)] = 1
     bad = np.flatnonzero(codes)
     return (int(bad[0]), REASONS[int(codes[bad[0]])]) if bad.size else None
 
@@ -84,7 +84,7 @@ def _all_good(path: Path, source: U64, start: int, stop: int) -> bool:
     return bool(subsets.condition("w").all())
 
 
-def _not_canonical(rows: U64) -> npt.NDArray[np.bool_]:
+def not_canonical(rows: U64) -> npt.NDArray[np.bool_]:
     """u ≥ p, for rows of four words."""
     full = np.uint64(2**64 - 1)
     top = np.uint64(2**63 - 1)

@@ -61,10 +61,25 @@ class Chunk:
         holds: npt.NDArray[np.bool_] = lanes[: self._count] != 0
         return holds
 
+    def put_condition(self, register: str, holds: npt.NDArray[np.bool_]) -> None:
+        """Store a condition, one value per point; it does not hold in lanes beyond."""
+        lanes = np.zeros(self.width * self.path.lanes, dtype=np.uint64)
+        lanes[: self._count][holds] = ~np.uint64(0)
+        start = self.at(register) * self._limb_words
+        stored = self.file[start : start + self.width * self._limb_words]
+        stored.reshape(self.width, self.path.limbs, self.path.lanes)[:, 0, :] = lanes.reshape(self.width, -1)
+
+    def copy_from(self, other: Chunk, source: str, target: str) -> None:
+        """Copy a register of another chunk of as many points."""
+        size = self._limb_words
+        there, here = other.at(source) * size, self.at(target) * size
+        words = self.width * size
+        self.file[here : here + words] = other.file[there : there + words]
+
     def climb(self, words: U64) -> None:
         """(x : z) = scalar times u, by registers of `formulas.LADDER`."""
         self.run(programs()["start"])
-        kernels.ladder(self.path, words, self.file, self.width)
+        kernels.ladder(self.path, words, self.file, self.width, False)
         self.run(programs()["end"])
 
     def divide(self, x: str, z: str, zero: str, prefix: str, inverse: str) -> int | None:
@@ -92,7 +107,7 @@ def programs() -> dict[str, npt.NDArray[np.int64]]:
     return {
         "map": formulas.map_to_curve().finish(),
         "sum": formulas.sum_and_clear().finish(),
-        "start": formulas.ladder_start().finish(),
+        "start": formulas.ladder_start(formulas.LADDER).finish(),
         "end": formulas.ladder_end().finish(),
         "order": formulas.check_order().finish(),
         "square": formulas.check_square().finish(),

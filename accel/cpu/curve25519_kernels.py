@@ -104,24 +104,27 @@ _double = _ladder_instruction(step=False)
 
 
 @compiled
-def ladder(path: Path, scalar: U64, file: U64, width: int) -> None:
+def ladder(path: Path, scalar: U64, file: U64, width: int, both: bool) -> None:
     """Registers 0 and 1: the clamped scalar times the point that registers 0, 1 and 2, 3 hold.
 
-    Bit 254 of a clamped scalar is one and bits 0 to 2 are zero: the first step and the last three are
-    doublings. Which point is doubled depends on the difference of two neighbouring bits.
+    With ``both``, registers 2 and 3: the same and the point once more, from which v follows.
+
+    Bit 254 of a clamped scalar is one and bits 0 to 2 are zero: the first step is a doubling, and so are the
+    last three if one point is enough. Which point is doubled depends on the difference of two neighbouring
+    bits.
     """
     one = np.uint64(1)
     for first in range(0, width, _ABREAST):
         last = min(first + _ABREAST, width)
         for v in range(first, last):
             _double(path, file, v, width, np.uint64(0))
-        for t in range(253, 2, -1):
+        for t in range(253, -1 if both else 2, -1):
             high, low = t + 1, t
             swap = (scalar[high >> 6] >> np.uint64(high & 63)) ^ (scalar[low >> 6] >> np.uint64(low & 63))
             for v in range(first, last):
                 _step(path, file, v, width, swap & one)
         swap = (scalar[0] >> np.uint64(3)) & one
-        for _ in range(3):
+        for _ in range(0 if both else 3):
             for v in range(first, last):
                 _double(path, file, v, width, swap)
             swap = np.uint64(0)

@@ -99,7 +99,7 @@ def sum_and_clear() -> Program:
     # Equal x: opposite points have no sum but infinity, (1 : 0), and a point and itself have the double.
     p.copy("y0", "s0")
     p.copy("y1", "xd0")
-    _double(p, "y0", "y1", "g0", "g1", "w1")
+    double(p, "y0", "y1", "g0", "g1", "w1")
     p.add("f1", "r0", "r1")
     p.constant("w0", "0")
     p.equal("f1", "f1", "w0")
@@ -110,13 +110,13 @@ def sum_and_clear() -> Program:
     p.move_if("v0", "f0", "y0")
     p.move_if("u1", "f0", "y1")
     for _ in range(3):
-        _double(p, "v0", "u1", "g0", "g1", "w1")
+        double(p, "v0", "u1", "g0", "g1", "w1")
     return p
 
 
-def ladder_start() -> Program:
+def ladder_start(registers: tuple[str, ...]) -> Program:
     """The ladder's first points, both P, as (x + z, x - z)."""
-    p = Program(LADDER)
+    p = Program(registers)
     p.constant("t", "1")
     p.add("a", "u", "t")
     p.subtract("b", "u", "t")
@@ -139,7 +139,7 @@ def check_order() -> Program:
     p.copy("x", "u")
     p.constant("z", "1")
     for _ in range(3):
-        _double(p, "x", "z", "a", "b", "t")
+        double(p, "x", "z", "a", "b", "t")
     p.constant("t", "0")
     p.equal("z", "z", "t")
     p.constant("t", "J")
@@ -193,7 +193,8 @@ def invert() -> Program:
     return p
 
 
-def _double(p: Program, x: str, z: str, a: str, b: str, t: str) -> None:
+def double(p: Program, x: str, z: str, a: str, b: str, t: str) -> None:
+    """(x : z) becomes twice the point; a, b and t are overwritten."""
     p.add(a, x, z)
     p.square(a, a)
     p.subtract(b, x, z)

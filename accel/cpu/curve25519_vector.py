@@ -7,7 +7,7 @@ Files that held a secret scalar's intermediate points are overwritten with zeros
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 
@@ -19,6 +19,7 @@ from accel.cpu import curve25519_programs as formulas
 from accel.cpu import field25519_vector as field
 from accel.cpu import sha512_vector, threads
 from accel.cpu.curve25519_chunk import SHARE, Chunk, programs
+from accel.cpu.field25519_vector import Path
 from accel.errors import InvalidPoint
 
 U64 = npt.NDArray[np.uint64]
@@ -31,7 +32,7 @@ def hash_to_curve(level: str, messages: Sequence[bytes], dst: bytes) -> bytes:
 
 def hash_and_multiply(level: str, messages: Sequence[bytes], dst: bytes, scalar: bytes) -> bytes:
     """Hash to the curve and multiply by one scalar, without leaving the kernels' representation."""
-    with _secret_words(scalar) as words:
+    with secret_words(scalar) as words:
         return _hash(level, messages, dst, words)
 
 
@@ -41,7 +42,7 @@ def scalar_mult_many(level: str, points: bytes, scalar: bytes) -> bytes:
     source = np.frombuffer(points, dtype="<u8").reshape(-1, 4)
     output = np.empty_like(source)
 
-    with _secret_words(scalar) as words:
+    with secret_words(scalar) as words:
 
         def work(start: int, stop: int) -> None:
             ladder = Chunk(path, formulas.LADDER, stop - start)
@@ -57,7 +58,7 @@ def scalar_mult_many(level: str, points: bytes, scalar: bytes) -> bytes:
 
 
 @contextmanager
-def _secret_words(scalar: bytes) -> Iterator[U64]:
+def secret_words(scalar: bytes) -> Iterator[U64]:
     """The words of a scalar, overwritten afterwards."""
     words = np.frombuffer(scalar, dtype="<u8").astype(np.uint64)
     try:
@@ -77,17 +78,40 @@ def _multiply(ladder: Chunk, words: U64, output: U64, first: int) -> int | None:
 
 def _hash(level: str, messages: Sequence[bytes], dst: bytes, words: U64 | None) -> bytes:
     path = field.PATHS[level]
+    output = np.empty((len(messages), 4), dtype=np.uint64)
+    ready = programs()
+
+    def work(chunk: Chunk, first: int, count: int) -> None:
+        chunk.run(ready["sum"])
+        bad = chunk.divide(formulas.SUM_X, formulas.SUM_Z, "t0", "t1", "u0")
+        if bad is not None:
+            index = first + bad
+            raise InvalidPoint(f"message {index} hashed to the point at infinity", index=index)
+        if words is None:
+            chunk.store(formulas.SUM_X, output, first)
+            return
+        ladder = Chunk(path, formulas.LADDER, chunk.points)
+        ladder.begin(count)
+        ladder.copy_from(chunk, formulas.SUM_X, "u")
+        _multiply(ladder, words, output, first)
+
+    each_hashed(path, messages, dst, work)
+    return output.tobytes()
+
+
+def each_hashed(
+    path: Path, messages: Sequence[bytes], dst: bytes, work: Callable[[Chunk, int, int], None]
+) -> None:
+    """Call ``work(chunk, first, count)`` for all messages: the chunk, of registers `formulas.SUM`, holds what
+    the two halves of the hashes of messages from ``first`` on map to."""
     tag = sha512_vector.prepare(dst)
     lengths = np.fromiter(map(len, messages), dtype=np.int64, count=len(messages))
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     data = np.frombuffer(b"".join(messages) + bytes(sha512_vector.SLACK), dtype=np.uint8)
-    output = np.empty((len(messages), 4), dtype=np.uint64)
     lanes = tuple(range(path.lanes))
-    ready = programs()
 
-    def work(start: int, stop: int) -> None:
+    def each(start: int, stop: int) -> None:
         chunk = Chunk(path, formulas.SUM, stop - start)
-        ladder = None if words is None else Chunk(path, formulas.LADDER, stop - start)
         uniform = np.empty(chunk.points * 2 * sha512_vector.WORDS, dtype=np.uint64)
         for first in range(start, stop, chunk.points):
             count = chunk.begin(min(chunk.points, stop - first))
@@ -104,25 +128,10 @@ def _hash(level: str, messages: Sequence[bytes], dst: bytes, words: U64 | None) 
                 uniform,
             )
             kernels.load_uniform(path, uniform, chunk.file, chunk.width)
-            chunk.run(ready["map"], halves=2)
-            chunk.run(ready["sum"])
-            bad = chunk.divide(formulas.SUM_X, formulas.SUM_Z, "t0", "t1", "u0")
-            if bad is not None:
-                index = first + bad
-                raise InvalidPoint(f"message {index} hashed to the point at infinity", index=index)
-            if ladder is None or words is None:
-                chunk.store(formulas.SUM_X, output, first)
-                continue
-            ladder.begin(count)
-            size = path.limbs * path.lanes
-            source, target = chunk.at(formulas.SUM_X) * size, ladder.at("u") * size
-            ladder.file[target : target + chunk.width * size] = chunk.file[
-                source : source + chunk.width * size
-            ]
-            _multiply(ladder, words, output, first)
+            chunk.run(programs()["map"], halves=2)
+            work(chunk, first, count)
 
-    threads.each_range(len(messages), SHARE * path.lanes, work)
-    return output.tobytes()
+    threads.each_range(len(messages), SHARE * path.lanes, each)
 
 
 @cache

@@ -140,6 +140,29 @@ class EmitAvx2:
         z = self.multiply(e, self.carry(self._sum(aa, [self._times(limb, 121665) for limb in e])))
         return [self._sum(x, z), self._difference(x, z, 2)]
 
+    # The comb. A point of the Edwards curve is held as (y + x, y - x, 2 z, t) with t = x y / z.
+
+    def add_niels(self, point: list[Limbs], other: list[Limbs], negative: Any) -> list[Limbs]:
+        """The sum with (y + x, y - x, 2 d x y) of another, in the lanes ``negative`` with its negative."""
+        (plus, minus, z, t), (other_plus, other_minus, other_t) = point, other
+        b = self.multiply(plus, self._select(negative, other_minus, other_plus))
+        a = self.multiply(minus, self._select(negative, other_plus, other_minus))
+        c = self.multiply(t, other_t)
+        more, less = self.add(z, c), self.sub(z, c)
+        e, h = self._difference(b, a, 2), self._sum(b, a)
+        f, g = self._select(negative, more, less), self._select(negative, less, more)
+        x, y, z = self.multiply(e, f), self.multiply(g, h), self.multiply(f, g)
+        return [self._sum(y, x), self._difference(y, x, 2), self.add(z, z), self.multiply(e, h)]
+
+    def pick(self, table: Any, entry: Any, number: Any) -> Any:
+        """In every lane one of the sixteen words from word ``entry`` of a table on: all are read."""
+        b, found = self.builder, self._splat(0)
+        for k in range(16):
+            word = b.load(b.gep(table, [b.add(entry, ir.I64(k))]))
+            same = b.icmp_unsigned("==", number, self._splat(k))
+            found = b.select(same, ir.broadcast(b, self.kind, word), found)
+        return found
+
     # Words.
 
     def _sum(self, f: Limbs, g: Limbs) -> Limbs:

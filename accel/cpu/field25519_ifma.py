@@ -180,6 +180,35 @@ class EmitIfma:
         z = self.product_columns(e, self.carry(self.add_small_multiple(aa, e, 121665)))
         return [self.carry(self.add_columns(x, z)), self.carry(self.sub_columns(x, z))]
 
+    # The comb. A point of the Edwards curve is held as (y + x, y - x, 2 z, t) with t = x y / z.
+
+    def add_niels(self, point: list[Limbs], other: list[Limbs], negative: Any) -> list[Limbs]:
+        """The sum with (y + x, y - x, 2 d x y) of another, in the lanes ``negative`` with its negative."""
+        (plus, minus, z, t), (other_plus, other_minus, other_t) = point, other
+        wide = bias(57)
+        b = self.product_columns(plus, self._select(negative, other_minus, other_plus), wide)
+        a = self.product_columns(minus, self._select(negative, other_plus, other_minus))
+        c = self.product_columns(t, other_t)
+        z = self._masked(z)
+        more = self.carry(self.add_columns(z, c))
+        less = self.carry(self.sub_columns(self.add_columns(z, [self._splat(value) for value in wide]), c))
+        e, h = self.carry(self.sub_columns(b, a)), self.carry(self.add_columns(b, a))
+        f, g = self._select(negative, more, less), self._select(negative, less, more)
+        x, y = self.product_columns(e, f), self.product_columns(g, h, wide)
+        z = self.product_columns(f, g)
+        return [
+            self.carry(self.add_columns(y, x)),
+            self.carry(self.sub_columns(y, x)),
+            self.carry(self.add_columns(z, z)),
+            self.multiply(e, h),
+        ]
+
+    def pick(self, table: Any, entry: Any, number: Any) -> Any:
+        """In every lane one of the sixteen words from word ``entry`` of a table on, whatever the number."""
+        low = ir.load_words(self.builder, table, entry, self.kind)
+        high = ir.load_words(self.builder, table, self.builder.add(entry, ir.I64(8)), self.kind)
+        return ir.call(self.builder, "llvm.x86.avx512.vpermi2var.q.512", self.kind, low, number, high)
+
     # Words.
 
     def _start(self, start: list[int] | None) -> Limbs:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from accel.reference.curve25519_oprf import C, D
+
 P = 2**255 - 19
 SQRT_MINUS_ONE = pow(2, (P - 1) // 4, P)
 
@@ -24,9 +26,12 @@ CONSTANTS = {
     "1": 1,
     "38": 38,
     "J": 486662,
+    "2J": 2 * 486662,
     "-J": P - 486662,
     "-J^2": -(486662**2) % P,
     "a24": 121665,
+    "c": C,
+    "2d": 2 * D % P,
     "sqrt(-1)": SQRT_MINUS_ONE,
     "2^((p+3)/8)": pow(2, (P + 3) // 8, P),
 }

@@ -7,6 +7,7 @@ kernel's first argument, `Ifma` or `Avx2`, chooses the instructions when the ker
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,10 +68,16 @@ def emitter(path_type: Any, builder: Any) -> Any:
     return _EMITTERS[path_type.instance_class](builder)
 
 
+def encode(path: Path) -> Callable[[int], list[int]]:
+    """What gives the limbs of a number below 2^255."""
+    function: Callable[[int], list[int]] = _EMITTERS[type(path)].encode
+    return function
+
+
 def constants(path: Path) -> U64:
     """What the instruction CONSTANT loads: a row of limbs for each constant."""
-    encode = _EMITTERS[type(path)].encode
-    return np.array([encode(value) for value in programs.CONSTANTS.values()], dtype=np.uint64)
+    limbs = encode(path)
+    return np.array([limbs(value) for value in programs.CONSTANTS.values()], dtype=np.uint64)
 
 
 def _instruction(emit: Any, operands: int) -> Any:

@@ -31,6 +31,13 @@ def load(builder: Any, base: Any, index: Any) -> Any:
     return value
 
 
+def load_words(builder: Any, base: Any, index: Any, kind: Any) -> Any:
+    """The vector of 64-bit words that begins at word ``index`` of ``base``, a pointer to words."""
+    value = builder.load(builder.bitcast(builder.gep(base, [index]), kind.as_pointer()))
+    value.align = 8
+    return value
+
+
 def store(builder: Any, base: Any, index: Any, value: Any) -> None:
     builder.store(value, builder.gep(base, [_index(index)])).align = 8
 
