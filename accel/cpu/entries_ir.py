@@ -55,3 +55,38 @@ def _prefetching() -> Any:
 
 
 prefetch = _prefetching()
+
+
+def _word(*, swapped: bool) -> Any:
+    """An intrinsic: the eight bytes at an address as a number, little-endian unless ``swapped``."""
+
+    @intrinsic
+    def word(typing_context, address):  # type: ignore[no-untyped-def]
+        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            value = builder.load(builder.inttoptr(arguments[0], I64.as_pointer()))
+            value.align = 1
+            return builder.bswap(value) if swapped else value
+
+        return types.uint64(types.int64), emit
+
+    return word
+
+
+word_at, swapped_word = _word(swapped=False), _word(swapped=True)
+
+
+def _putting() -> Any:
+    """An intrinsic ``(address, value)``: store eight bytes, little-endian."""
+
+    @intrinsic
+    def put_word(typing_context, address, value):  # type: ignore[no-untyped-def]
+        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            builder.store(arguments[1], builder.inttoptr(arguments[0], I64.as_pointer())).align = 1
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.uint64), emit
+
+    return put_word
+
+
+put_word = _putting()

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from accel import rows as byte_rows
 from compute.errors import DataError, ProtocolAbort
 from compute.protocols.identifiers import Normalisation
 from compute.protocols.keyset import (
@@ -44,6 +45,7 @@ MOST_PARTITIONS = 1 << 12
 # Partitions are small beside the memory: one is sorted, and read again for each bucket in it.
 PARTITIONS_PER_MEMORY = 16
 _HEADER_BYTES = 1 << 10
+_SUMMED = 64  # digests beside each other
 
 
 def bound(count: int, buckets: int) -> int:
@@ -68,20 +70,22 @@ def _divergence(a: float, p: float) -> float:
     return a * math.log(a / p) + rest
 
 
-def fill(digests: Digests, size: int, rng: Rng) -> tuple[Digests, Numbers]:
-    """``size`` items in a fresh random order: the digests and random ones; and which digest item i is.
-
-    Numbers from ``len(digests)`` on are random items. Raises ProtocolAbort if there are more than ``size``.
-    """
-    count = len(digests)
-    if count > size:
+def filled(digests: Digests, size: int, rng: Rng) -> Digests:
+    """``size`` items: the digests, and random ones behind them. Raises ProtocolAbort if there are more."""
+    missing = size - len(digests)
+    if missing < 0:
         raise ProtocolAbort("a bucket has more keys than its bound: digests of keys are not random")
-    if count < size:
-        extra = np.frombuffer(rng(DIGEST_BYTES * (size - count)), np.uint8).reshape(-1, DIGEST_BYTES)
-        digests = np.concatenate([digests, extra])
+    if not missing:
+        return digests
+    extra = np.frombuffer(rng(DIGEST_BYTES * missing), np.uint8).reshape(-1, DIGEST_BYTES)
+    return np.concatenate([digests, extra])
+
+
+def fill(digests: Digests, size: int, rng: Rng) -> tuple[Digests, Numbers]:
+    """The same in a fresh random order, and which item each is: from ``len(digests)`` on, random ones."""
+    items = filled(digests, size, rng)
     order = uniform_order(size, rng)
-    wide = np.ascontiguousarray(digests).view(f"V{DIGEST_BYTES}").reshape(-1)
-    return wide[order].view(np.uint8).reshape(size, DIGEST_BYTES), order
+    return byte_rows.take(items, order), order
 
 
 @dataclass(frozen=True)
@@ -242,10 +246,13 @@ def checksum(parts: Sequence[KeySet]) -> bytes:
 
 def _sum(keys: KeySet) -> npt.NDArray[np.uint64]:
     # Which rows a key has counts as well: results and labels depend on it.
-    weighted = keys.digests.view(np.uint64)
-    total: npt.NDArray[np.uint64] = weighted.sum(axis=0, dtype=np.uint64)
-    firsts = keys.rows[keys.offsets[:-1]].view(np.uint64) + np.uint64(1)
-    total[:1] += (weighted[:, 1] * firsts).sum(keepdims=True)
+    words = keys.digests.view(np.uint64)
+    # Sums along rows of many words are several times faster than along rows of four.
+    whole = len(words) - len(words) % _SUMMED
+    sums = words[:whole].reshape(-1, 4 * _SUMMED).sum(axis=0, dtype=np.uint64).reshape(_SUMMED, 4)
+    total: npt.NDArray[np.uint64] = sums.sum(axis=0) + words[whole:].sum(axis=0, dtype=np.uint64)
+    firsts = keys.rows if len(keys.rows) == len(keys) else keys.rows[keys.offsets[:-1]]
+    total[:1] += (words[:, 1] * (firsts.view(np.uint64) + np.uint64(1))).sum(keepdims=True)
     return total
 
 

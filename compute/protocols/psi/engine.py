@@ -2,7 +2,7 @@
 
     both         Hello (`psi.agreement`)
     per wave     the OPRF of its buckets (`psi.oprf`): receiver has F(x), sender F(y)
-      sender → receiver   tags of F(y) in random order [, labels encrypted under F(y)]
+      sender → receiver   tags of F(y), sorted [, labels encrypted under F(y)]
       receiver            compares, reads the labels of its matches
     at the end, if the sender is to learn the result:
       receiver → sender   one bit per tag, proof of knowing F for them [, its labels for them, padded]
@@ -10,7 +10,8 @@
 
 F's 32 bytes are pseudorandom (hash outputs in every implementation), so the tag is their beginning and the
 key of the label, and of the proof, their last 16 bytes: disjoint, hence independent. Tags have 40 + log2(n·m)
-bits: all pairs together collide with probability 2^-40 at most.
+bits: all pairs together collide with probability 2^-40 at most. Sorted, they say nothing of the order of the
+sender's keys. The receiver's order appears in no message.
 
 A job of several waves keeps each wave's findings in the workspace and yields `Checkpoint`. An attempt that
 goes on from one draws everything secret anew.
@@ -26,15 +27,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from accel import rows as byte_rows
 from accel import sm3
 from compute.errors import ProtocolAbort
-from compute.protocols.keyset import KeySet
+from compute.protocols.keyset import KeySet, digest_order
 from compute.protocols.protocol import Checkpoint, Message, Part, Progress, Send, Session, receive
 from compute.protocols.psi import labels
 from compute.protocols.psi.agreement import Bytes32, Greeting, Plan
-from compute.protocols.psi.buckets import Source, fill, pack, unpack
+from compute.protocols.psi.buckets import Source, filled, pack, unpack
 from compute.protocols.psi.labels import KEY_BYTES, MAC_BYTES
-from compute.protocols.psi.matching import MAX_TAG_BYTES, match
+from compute.protocols.psi.matching import MAX_TAG_BYTES, ascending, match
 from compute.protocols.psi.oprf import OUTPUT_BYTES, Items, Oprf
 from compute.protocols.sets import check_intersection
 from compute.protocols.stream import receive_array, send_array
@@ -163,9 +165,9 @@ def _waves(side: Side, one: Callable[[Side, int], Part[Arrays]]) -> Part[list[Ar
 
 
 def _receive_wave(side: Side, wave: int) -> Part[Arrays]:
-    """Keys found, rows, labels; and for the sender: bits per tag, first rows and secrets in its order."""
+    """Keys found, rows, labels; and for the sender: bits per tag, and in its order first rows and secrets."""
     plan, peer = side.plan, side.peer
-    sets, items, orders = _filled(side, wave)
+    sets, items = _filled(side, wave)
     outputs = yield from side.oprf.receive(
         side.session, peer, items, [plan.peer] * len(items), side.instance(wave)
     )
@@ -176,62 +178,63 @@ def _receive_wave(side: Side, wave: int) -> Part[Arrays]:
     bits = np.zeros(total, np.bool_)
     count = 0
     pieces: list[Arrays] = []
-    for bucket, (keys, order, output) in enumerate(zip(sets, orders, outputs, strict=True)):
+    for bucket, (keys, output) in enumerate(zip(sets, outputs, strict=True)):
         start = bucket * plan.peer
-        here, there = match(output[:, : plan.tag_bytes], theirs[start : start + plan.peer])
-        real = order[here] < len(keys)  # random items match by chance alone
-        here, there = here[real], there[real]
+        # Random items, which stand behind the keys, match by chance alone.
+        here, there = match(output[: len(keys), : plan.tag_bytes], theirs[start : start + plan.peer])
         count += len(here)
-        matched = order[here]
-        if not side.mutual and not width:
-            rows, _ = keys.rows_of(np.sort(matched))
-            pieces.append((rows, np.empty((len(rows), 0), np.uint8)))
-            continue
-        in_their_order = np.argsort(there)
-        here, there, matched = here[in_their_order], there[in_their_order], matched[in_their_order]
-        bits[start + there] = True
-        secrets = output[here, -KEY_BYTES:]
-        plain = np.empty((len(here), 0), np.uint8)
+        rows, owners = keys.rows_of(here)
+        plain = np.empty((len(rows), 0), np.uint8)
+        firsts: Arrays = ()
+        if side.mutual or width:
+            secrets = byte_rows.take(output[:, -KEY_BYTES:], here)
         if width:
-            plain = labels.open_sealed(sealed[start + there], secrets, side.context(peer), peer)
-        by_digest = np.argsort(matched)
-        rows, owners = keys.rows_of(matched[by_digest])
-        firsts = (_first_rows(keys, matched), secrets) if side.mutual else ()
-        pieces.append((rows, plain[by_digest][owners], *firsts))
+            opened = labels.open_sealed(sealed[start + there], secrets, side.context(peer), peer)
+            plain = opened[owners]
+        if side.mutual:
+            bits[start + there] = True
+            in_their_order = ascending(there, plan.peer)
+            firsts = _first_rows(keys, here)[in_their_order], secrets[in_their_order]
+        pieces.append((rows, plain, *firsts))
     rows, plain, *for_sender = (np.concatenate(column) for column in zip(*pieces, strict=True))
     told = (np.packbits(bits), *for_sender) if side.mutual else ()
     return np.array([count]), rows, plain, *told
 
 
 def _send_wave(side: Side, wave: int) -> Part[Arrays]:
-    """If the sender will be told the result: which key each tag was of, and its secret."""
+    """If the sender will be told the result: which item each tag was of, and the items' secrets."""
     plan, peer = side.plan, side.peer
-    sets, items, orders = _filled(side, wave)
+    sets, items = _filled(side, wave)
     outputs = yield from side.oprf.send(
         side.session, peer, items, [plan.peer] * len(items), side.instance(wave)
     )
-    tags = np.concatenate([output[:, : plan.tag_bytes] for output in outputs])
-    yield from _send_rows(peer, tags, "psi.match")
+    orders = [digest_order(output) for output in outputs]
+    tags = [
+        byte_rows.take(output[:, : plan.tag_bytes], order)
+        for output, order in zip(outputs, orders, strict=True)
+    ]
+    yield from _send_rows(peer, np.concatenate(tags), "psi.match")
     if side.labels_of is not None:
         context = side.context(side.session.role)
         sealed = [
-            labels.seal(_labels(side, keys, order), output[:, -KEY_BYTES:], context)
+            labels.seal(_labels(side, keys, order), output[order, -KEY_BYTES:], context)
             for keys, order, output in zip(sets, orders, outputs, strict=True)
         ]
         yield from _send_rows(peer, np.concatenate(sealed), "psi.labels")
     if not side.mutual:
         return (np.empty(0, np.int64),)
-    return np.concatenate(orders), np.concatenate([output[:, -KEY_BYTES:] for output in outputs])
+    starts = (bucket * plan.own for bucket in plan.of_wave(wave))
+    numbers = [start + order for start, order in zip(starts, orders, strict=True)]
+    return np.concatenate(numbers), np.concatenate([output[:, -KEY_BYTES:] for output in outputs])
 
 
-def _filled(side: Side, wave: int) -> tuple[list[KeySet], list[Items], list[Numbers]]:
+def _filled(side: Side, wave: int) -> tuple[list[KeySet], list[Items]]:
     sets = [side.source.bucket(bucket, side.plan.buckets) for bucket in side.plan.of_wave(wave)]
-    filled = [fill(keys.digests, side.plan.own, side.session.rng) for keys in sets]
-    return sets, [items for items, _ in filled], [order for _, order in filled]
+    return sets, [filled(keys.digests, side.plan.own, side.session.rng) for keys in sets]
 
 
 def _labels(side: Side, keys: KeySet, order: Numbers) -> Rows:
-    """The packed labels of items in random order; random items have zeros."""
+    """The packed labels of items in this order; random items have zeros."""
     assert side.labels_of is not None
     real = order < len(keys)
     packed = side.labels_of(_first_rows(keys, order[real]))
@@ -269,28 +272,30 @@ def _be_told(side: Side, waves: list[Arrays]) -> Part[Found]:
     total = plan.own * plan.buckets
     octets = yield from _receive_rows(peer, -(-total // 8), 1)
     flat = np.unpackbits(octets.reshape(-1)).astype(np.bool_)
-    orders, secrets = (np.concatenate([wave[part] for wave in waves]) for part in (0, 1))
-    chosen = np.flatnonzero(flat[:total])
+    numbers, all_secrets = (np.concatenate([wave[part] for wave in waves]) for part in (0, 1))
+    chosen = numbers[np.flatnonzero(flat[:total])]
+    secrets = byte_rows.take(all_secrets, chosen)
     proof = (yield from receive(peer, Proof)).digest
     possible = len(chosen) <= side.most_matches and not flat[total:].any()
-    if not possible or not hmac.compare_digest(proof, _proof(side, secrets[chosen])):
+    if not possible or not hmac.compare_digest(proof, _proof(side, secrets)):
         raise ProtocolAbort(f"{peer} named keys of ours that it does not have")
     check_intersection(len(chosen), session.min_cohort)
     width = side.peer_label_bytes
     plain = np.empty((len(chosen), 0), np.uint8)
     if width:
         sealed = yield from _receive_rows(peer, side.most_matches, width + MAC_BYTES)
-        plain = labels.open_sealed(sealed[: len(chosen)], secrets[chosen], side.context(peer), peer)
+        plain = labels.open_sealed(sealed[: len(chosen)], secrets, side.context(peer), peer)
+    order = ascending(chosen, total)
+    chosen, plain = chosen[order], plain[order]
     pieces = []
     for bucket in range(plan.buckets):
         inside = slice(*np.searchsorted(chosen, (bucket * plan.own, (bucket + 1) * plan.own)))
         keys = side.source.bucket(bucket, plan.buckets)
-        matched = orders[chosen[inside]]
+        matched = chosen[inside] - bucket * plan.own
         if (matched >= len(keys)).any():
             raise ProtocolAbort(f"{peer} named keys of ours that it does not have")
-        by_digest = np.argsort(matched)
-        rows, owners = keys.rows_of(matched[by_digest])
-        pieces.append((len(matched), rows, plain[inside][by_digest][owners]))
+        rows, owners = keys.rows_of(matched)
+        pieces.append((len(matched), rows, plain[inside][owners]))
     return _joined(side, pieces)
 
 
