@@ -10,7 +10,7 @@ branches, so time depends on lengths alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from accel import selftest
-from accel.byte_rows import U8, Buffer, ByteRows, ByteStrings, flat, octets
+from accel.byte_rows import U8, Buffer, ByteRows, ByteStrings, flat, matrix, octets
 from accel.errors import BackendUnavailable, BadParameter
 from accel.gpu import sm3 as _gpu
 from accel.reference import sm3 as _reference
@@ -27,6 +27,7 @@ from accel.registry import Op
 
 DIGEST_BYTES = 32
 BLOCK_BYTES = 64
+_JOINED_BYTES = 48  # whole words of 8 bytes that padding and length leave of a block
 
 
 class Hasher:
@@ -95,6 +96,23 @@ def digest_rows(rows: ByteRows, *, backend: str = "auto") -> U8:
     return DIGEST_MANY.select(backend, batch=len(rows))(rows)
 
 
+def digest_joined(parts: Sequence[U8], *, backend: str = "auto") -> U8:
+    """The digests (n, 32) of short messages: row i of each of the parts (n, width), one after the other.
+
+    There are as many messages as the last part has rows; a part of one row goes into each. Widths are
+    multiples of 8, 48 at most in all. Constant-time as `digest_many` is, and faster: nothing is copied
+    together. Raises BadParameter for other parts.
+    """
+    rows = [matrix(part, "parts") for part in parts]
+    count = len(rows[-1]) if rows else 0
+    width = sum(part.shape[1] for part in rows)
+    if not rows or any(len(part) not in (1, count) for part in rows):
+        raise BadParameter("parts have one row each, or equally many")
+    if width > _JOINED_BYTES or any(part.shape[1] % 8 for part in rows):
+        raise BadParameter(f"parts are multiples of 8 bytes wide, {_JOINED_BYTES} at most together")
+    return DIGEST_JOINED.select(backend, batch=count)([np.ascontiguousarray(part) for part in rows], count)
+
+
 def hmac_many(keys: Buffer | ByteStrings, messages: ByteStrings, *, backend: str = "auto") -> U8:
     """HMAC-SM3 of every message, uint8 of shape (n, 32): under one key, or message i under key i.
 
@@ -154,6 +172,10 @@ def _key_blocks(keys: ByteStrings) -> U8:
 
 DIGEST: Op[[Buffer], bytes] = Op("sm3.digest", sample=lambda batch: (bytes(batch),))
 DIGEST_MANY: Op[[ByteRows], U8] = Op("sm3.digest_many", sample=lambda batch: (_sample_rows(batch),))
+DIGEST_JOINED: Op[[list[U8], int], U8] = Op(
+    "sm3.digest_joined",
+    sample=lambda batch: ([np.zeros((1, 16), np.uint8), np.zeros((batch, 32), np.uint8)], batch),
+)
 HMAC_MANY: Op[[U8, ByteRows], U8] = Op(
     "sm3.hmac_many", sample=lambda batch: (np.zeros((1, BLOCK_BYTES), np.uint8), _sample_rows(batch))
 )
@@ -210,6 +232,36 @@ def _avx512_many(messages: ByteRows) -> U8:
     return kernels.digest_many(16, messages)
 
 
+def _joined(parts: list[U8], count: int) -> ByteRows:
+    return ByteRows.of(
+        np.concatenate([np.broadcast_to(part, (count, part.shape[1])) for part in parts], axis=1)
+    )
+
+
+@DIGEST_JOINED.backend("reference")
+def _reference_joined(parts: list[U8], count: int) -> U8:
+    return _reference_many(_joined(parts, count))
+
+
+@DIGEST_JOINED.backend("portable", needs="cryptography")
+def _openssl_joined(parts: list[U8], count: int) -> U8:
+    return _openssl_many(_joined(parts, count))
+
+
+@DIGEST_JOINED.backend("avx2", needs="numba", min_batch=4)
+def _avx2_joined(parts: list[U8], count: int) -> U8:
+    from accel.cpu import sm3 as kernels
+
+    return kernels.digest_joined(8, parts, count)
+
+
+@DIGEST_JOINED.backend("ifma", needs="numba", min_batch=4)
+def _avx512_joined(parts: list[U8], count: int) -> U8:
+    from accel.cpu import sm3 as kernels
+
+    return kernels.digest_joined(16, parts, count)
+
+
 def _keyed(keys: U8, messages: ByteRows) -> list[tuple[bytes, bytes]]:
     """Each message with its key."""
     owners = [row.tobytes() for row in keys] * (len(messages) if len(keys) == 1 else 1)
@@ -251,6 +303,14 @@ def _known_digests(run: Callable[[ByteRows], U8]) -> None:
     rows = ByteRows.of([bytes.fromhex(case["message"]) for case in cases])
     got = run(rows)
     selftest.expect(got.tobytes().hex() == "".join(case["digest"] for case in cases), "sm3.digest_many")
+
+
+@DIGEST_JOINED.known_answer
+def _known_joined(run: Callable[[list[U8], int], U8]) -> None:
+    octets = np.arange(21 * 24).astype(np.uint8).reshape(21, 24)
+    parts = [octets[:1, :16].copy(), octets[:, :8].copy(), octets]
+    wanted = _reference_many(_joined(parts, 21))
+    selftest.expect(np.array_equal(run(parts, 21), wanted), "sm3.digest_joined")
 
 
 @HMAC_MANY.known_answer

@@ -17,6 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from accel.byte_rows import ByteRows
+from accel.cpu.entries_ir import put_word, word_at
 from accel.cpu.ir import I1, I8, I32, I64, call, load, splat, store
 from accel.cpu.jit import compiled
 from accel.cpu.threads import each_range
@@ -236,6 +237,66 @@ def hmac_many(lanes: int, keys: Rows, messages: ByteRows) -> Rows:
     )
     digests = _run(lanes, messages, inner, done=64, padded=True)
     return _run(lanes, ByteRows.of(digests), outer, done=64, padded=True)
+
+
+def _joined_kernel(lanes: int) -> Any:
+    """``digest(parts, widths, strides, rest, output, start, stop)``: messages of one block.
+
+    Message i is ``widths[k]`` bytes, a multiple of 8, at address ``parts[k] + strides[k] * i``, one part
+    after the other; ``rest`` is a block of which the end is padding and length.
+    """
+
+    @compiled(variant=lanes)
+    def digest(parts, widths, strides, rest, output, start, stop):  # type: ignore[no-untyped-def]
+        rows = np.zeros((lanes, 64), np.uint8)
+        base = rows.ctypes.data
+        state = np.zeros((8, lanes), np.uint32)
+        table = np.empty(lanes, np.int64)
+        for lane in range(lanes):
+            rows[lane] = rest
+            table[lane] = base + 64 * lane
+        for first in range(start, stop, lanes):
+            used = min(lanes, stop - first)
+            at = base
+            for k in range(len(parts)):
+                source = parts[k] + strides[k] * first
+                for lane in range(used):
+                    for word in range(0, widths[k], 8):
+                        put_word(at + 64 * lane + word, word_at(source + strides[k] * lane + word))
+                at += widths[k]
+            for k in range(8):
+                state[k, :] = _INITIAL[0, k]
+            if lanes == 16:
+                _compress_16(state.ctypes.data, table.ctypes.data, 0xFFFF)
+            else:
+                _compress_8(state.ctypes.data, table.ctypes.data, 0xFF)
+            for lane in range(used):
+                for k in range(8):
+                    output[first + lane, k] = _swap_bytes(state[k, lane])  # type: ignore[call-arg]
+
+    return digest
+
+
+_JOINED = {lanes: _joined_kernel(lanes) for lanes in (8, 16)}
+
+
+def digest_joined(lanes: int, parts: list[Rows], count: int) -> Rows:
+    """SM3 of rows i of all parts, or the only one, joined: uint8 of shape (n, 32). See `accel.sm3`."""
+    output = np.empty((count, 8), np.uint32)
+    widths = np.array([part.shape[1] for part in parts])
+    strides = np.array([part.strides[0] if len(part) == count else 0 for part in parts])
+    addresses = np.array([part.ctypes.data for part in parts])
+    rest = np.zeros(64, np.uint8)
+    total = int(widths.sum())
+    rest[total] = 0x80
+    rest[56:] = np.frombuffer((8 * total).to_bytes(8, "big"), np.uint8)
+    kernel = _JOINED[lanes]
+
+    def work(start: int, stop: int) -> None:
+        kernel(addresses, widths, strides, rest, output, start, stop)
+
+    each_range(count, _ROWS_A_RANGE, work)
+    return output.view(np.uint8)
 
 
 def _run(lanes: int, messages: ByteRows, states: npt.NDArray[np.uint32], *, done: int, padded: bool) -> Rows:

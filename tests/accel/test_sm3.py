@@ -167,3 +167,25 @@ def test_more_than_one_thread_gives_the_same_digests(monkeypatch):
     alone = sm3.digest_many(messages)
     monkeypatch.setenv("LIUTONG_THREADS", "3")
     assert (sm3.digest_many(messages) == alone).all()
+
+
+@pytest.mark.parametrize("backend", sm3.DIGEST_JOINED.available())
+@pytest.mark.parametrize("widths", [(8,), (16, 32), (8, 0, 40), (24, 24)])
+def test_joined_parts_are_digested_as_one_message(backend, widths):
+    octets = np.random.default_rng(sum(widths)).integers(0, 256, (37, 48), dtype=np.uint8)
+    parts = [octets[:, :width] for width in widths]
+    for count in (0, 1, 8, 37):
+        for first in (parts[0][:1], parts[0][:count]):
+            given = [first if len(parts) > 1 else parts[0][:count], *(part[:count] for part in parts[1:])]
+            if len(given[0]) not in (1, count):
+                continue
+            rows = [np.broadcast_to(part, (count, part.shape[1])) for part in given]
+            expected = sm3.digest_many(np.concatenate(rows, axis=1), backend="reference")
+            assert (sm3.digest_joined(given, backend=backend) == expected).all()
+
+
+def test_parts_that_do_not_fit_a_block_are_refused():
+    eight = np.zeros((3, 8), np.uint8)
+    for parts in ([], [eight[:2], eight], [eight[:, :7]], [eight] * 7, [eight.view(np.uint64)]):
+        with pytest.raises(BadParameter, match="parts"):
+            sm3.digest_joined(parts)

@@ -33,10 +33,7 @@ def context(binding: bytes, mode: str, instance: bytes, bucket: int) -> bytes:
 
 def digests(items: U8, context: bytes) -> U8:
     """h of every item: (n, 32) to (n, 32)."""
-    rows = np.empty((len(items), 6), np.uint64)
-    rows[:, :2] = np.frombuffer(context, np.uint64)
-    rows[:, 2:] = np.ascontiguousarray(items).view(np.uint64)
-    return sm3.digest_many(rows.view(np.uint8))
+    return sm3.digest_joined([np.frombuffer(context, np.uint8).reshape(1, -1), items])
 
 
 def values(hashed: U8, words: int) -> U64:
@@ -46,12 +43,9 @@ def values(hashed: U8, words: int) -> U64:
 
 def outputs(decoded: U64, coin: bytes, hashed: U8) -> U8:
     """F from blocks (n, 2), the coin (16 bytes, empty where none is tossed) and the digests: (n, 32)."""
-    rows = np.empty((len(hashed), 6), np.uint64)
-    rows[:, :4] = hashed.view(np.uint64)
-    rows[:, 4:] = decoded
     if coin:
-        rows[:, 4:] ^= np.frombuffer(coin, np.uint64)
-    return sm3.digest_many(rows.view(np.uint8))
+        decoded = decoded ^ np.frombuffer(coin, np.uint64)
+    return sm3.digest_joined([hashed, decoded.view(np.uint8)])
 
 
 def coin(theirs: bytes, ours: bytes) -> bytes:
