@@ -60,10 +60,12 @@ def compress_noise_with(
 ) -> U64:
     """The running sums of regular noise change once a block: a table of the blocks stands for all."""
     from accel.cpu import expand_accumulate_kernels as kernels
+    from accel.cpu.noise_ir import LANES
 
     before = np.bitwise_xor.accumulate(noise, axis=0) ^ noise
     places = (points + np.arange(len(points)) * block).astype(np.uint64)
-    result = np.empty((outputs, noise.shape[1]), dtype=np.uint64)
+    padded = -(-outputs // LANES) * LANES
+    result = np.empty((padded, noise.shape[1]), dtype=np.uint64)
 
     def work(start: int, stop: int) -> None:
         for at in range(start, stop, _PIECE):
@@ -71,8 +73,8 @@ def compress_noise_with(
             where = positions(seed, at, end)
             kernels.gather_noise(places, noise, before, block, where, result, at, end)
 
-    threads.each_range(outputs, _PIECE, work)
-    return result
+    threads.each_range(padded, _PIECE, work)
+    return result[:outputs]
 
 
 def _accumulate(values: U64, total: Any, accumulate: Any) -> None:

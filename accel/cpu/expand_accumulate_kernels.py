@@ -6,6 +6,7 @@ import numpy as np
 
 from accel.cpu.entries_ir import add_1, add_2, prefetch
 from accel.cpu.jit import compiled
+from accel.cpu.noise_ir import LANES, noise_1, noise_2
 
 _AHEAD = 12  # outputs whose entries are asked for before they are needed
 
@@ -30,19 +31,16 @@ def accumulate(rows, start, stop, carry):  # type: ignore[no-untyped-def]
 
 @compiled
 def gather_noise(points, noise, before, block, words, out, start, stop):  # type: ignore[no-untyped-def]
-    # Both values of a block are read and one is masked, so no address and no branch depends on the points.
-    trees = np.uint64(points.shape[0])
-    size = trees * np.uint64(block)
-    for i in range(start, stop):
-        for k in range(noise.shape[1]):
-            out[i, k] = 0
-        for j in range(7):
-            word = np.uint64(words[8 * (i - start) + j])
-            # The block of a position is position // block: of nested floors, the inner one can be left out.
-            at, tree = word * size >> np.uint64(32), word * trees >> np.uint64(32)
-            mask = np.uint64(0) - np.uint64(at >= points[tree])
-            for k in range(noise.shape[1]):
-                out[i, k] ^= before[tree, k] ^ (mask & noise[tree, k])
+    """Outputs ``start`` to ``stop``, a multiple of `LANES` of them; ``words`` as in `gather`."""
+    trees = points.shape[0]
+    tables = points.ctypes.data, noise.ctypes.data, before.ctypes.data
+    width = 8 * noise.shape[1]
+    for i in range(0, stop - start, LANES):
+        source, to = words.ctypes.data + 32 * i, out.ctypes.data + width * (start + i)
+        if width == 16:
+            noise_2(source, to, tables, trees, trees * block)
+        else:
+            noise_1(source, to, tables, trees, trees * block)
 
 
 @compiled
