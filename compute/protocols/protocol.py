@@ -40,7 +40,8 @@ P = TypeVar("P")
 
 @dataclass(frozen=True)
 class Send:
-    """Give a message to the peer in ``role``. Sending never blocks the protocol."""
+    """Give a message to the peer in ``role``. It may wait for room on the line, never for a peer to read
+    in a certain order: roles may send as much as they like before they receive."""
 
     role: str
     message: Message

@@ -101,20 +101,23 @@ class SecureChannel:
         self._inbox: deque[bytes] = deque()
         self._buffered_bytes = 0
         self._changed = asyncio.Condition()
+        self._held_up = False
+        self._unsendable: PeerLost | None = None
+        self._on_the_way: asyncio.Future[None] | None = None
         self._failure: ComputeError | None = None
         self._closed = False
         self._last_heard = self._last_sent = time.monotonic()
         self._tasks = [asyncio.create_task(self._read_ahead()), asyncio.create_task(self._beat())]
 
     async def send(self, message: bytes) -> None:
-        """See `Channel.send`. Waits while the peer's buffer is full, at most the idle timeout."""
+        """See `Channel.send`. Waits while the peer's buffer is full, as long as the peer's heart beats."""
         check_length(len(message), self._limits.max_message_bytes)
         chunk = self._limits.chunk_bytes
         async with self._send_lock:
             if self._closed:
                 raise PeerLost("this channel is closed", peer_code="")
-            if self._failure is not None:
-                raise self._failure
+            if (over := self._failure or self._unsendable) is not None:
+                raise over
             try:
                 header = struct.pack(">BQ", _FIRST, len(message))
                 await self._send_record(header + message[:chunk])
@@ -123,9 +126,6 @@ class SecureChannel:
             except asyncio.CancelledError:
                 # Half a message may be out: nothing sensible can follow it but the closing word.
                 await self._fail(PeerLost("sending was interrupted", peer_code=""))
-                raise
-            except ComputeError as error:
-                await self._fail(error)
                 raise
 
     async def receive(self) -> bytes:
@@ -141,6 +141,9 @@ class SecureChannel:
                     return message
                 if self._failure is not None:
                     raise self._failure
+                if self._held_up:
+                    await self._changed.wait()
+                    continue
                 patience = self._limits.idle_timeout_s - (time.monotonic() - self._last_heard)
                 if patience > 0:
                     # Not wait_for: before Python 3.12 it loses a cancellation that meets the end of the wait.
@@ -159,11 +162,15 @@ class SecureChannel:
         # Our own failed reading does not keep us from saying why we leave.
         with contextlib.suppress(ComputeError, TimeoutError):
             async with asyncio.timeout(_CLOSE_TIMEOUT_S), self._send_lock:
+                if self._on_the_way is not None:
+                    # Of a send that was cancelled: without this record no later one opens.
+                    await asyncio.wait({self._on_the_way})
                 said = code.encode()[:100] + b"\x00" + reason.encode()[:400]
                 await self._transport.send_frame(self._sending.seal(bytes([_CLOSE]) + said))
-        for task in self._tasks:
+        left = [*self._tasks, *([self._on_the_way] if self._on_the_way is not None else [])]
+        for task in left:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
         with contextlib.suppress(ComputeError, TimeoutError):
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                 await self._transport.close()
@@ -171,14 +178,22 @@ class SecureChannel:
             self._changed.notify_all()
 
     async def _send_record(self, plaintext: bytes) -> None:
-        record = self._sending.seal(plaintext)
+        idle_s = self._limits.idle_timeout_s
+        sending = asyncio.ensure_future(self._transport.send_frame(self._sending.seal(plaintext)))
+        self._on_the_way = sending
         try:
-            async with asyncio.timeout(self._limits.idle_timeout_s):
-                await self._transport.send_frame(record)
-        except TimeoutError:
-            raise PeerLost(
-                f"the peer took nothing for {self._limits.idle_timeout_s:g} s", peer_code=""
-            ) from None
+            # A peer that computes for long reads nothing meanwhile. Nor do we hear it while we do.
+            while not (await asyncio.wait({sending}, timeout=idle_s))[0]:
+                if not self._held_up and time.monotonic() - self._last_heard >= idle_s:
+                    sending.cancel()
+                    stuck = PeerLost(f"the peer took nothing for {idle_s:g} s", peer_code="")
+                    await self._fail(stuck)
+                    raise stuck
+            sending.result()
+        except PeerLost as error:
+            # Receiving ends too, and may find the peer's closing word before: that one counts.
+            self._unsendable = error
+            raise
         self._last_sent = time.monotonic()
 
     async def _beat(self) -> None:
@@ -190,8 +205,7 @@ class SecureChannel:
             async with self._send_lock:
                 try:
                     await self._send_record(bytes([_HEARTBEAT]))
-                except ComputeError as error:
-                    await self._fail(error)
+                except PeerLost:
                     return
 
     async def _read_ahead(self) -> None:
@@ -230,7 +244,11 @@ class SecureChannel:
         async with self._changed:
             # One message always fits, else a peer could not send one that is as long as the buffer.
             while self._inbox and self._buffered_bytes + len(message) > self._limits.max_buffered_bytes:
+                self._held_up = True
                 await self._changed.wait()
+            if self._held_up:
+                # It was we who did not listen.
+                self._held_up, self._last_heard = False, time.monotonic()
             self._inbox.append(message)
             self._buffered_bytes += len(message)
             self._changed.notify_all()

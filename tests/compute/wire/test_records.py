@@ -97,6 +97,22 @@ async def test_a_peer_that_never_reads_is_given_up_on():
             await channel.send(b"x" * 1000)
 
 
+async def test_a_peer_that_computes_for_long_with_full_buffers_is_waited_for():
+    """It reads nothing, but its heart beats; and when it reads again it has not missed ours."""
+    async with both_ends(capacity=1) as (left, right):
+
+        async def talk(channel):
+            for number in range(12):
+                await channel.send(bytes([number]) * 900)
+
+        talking = [asyncio.create_task(talk(channel)) for channel in (left, right)]
+        await asyncio.sleep(3 * LIMITS.idle_timeout_s)
+        assert not any(task.done() for task in talking), "both are held back"
+        for channel in (left, right):
+            assert [(await channel.receive())[0] for _ in range(12)] == list(range(12))
+        await asyncio.gather(*talking)
+
+
 TAMPERED = {
     "a flipped bit": lambda record: record[:-1] + bytes([record[-1] ^ 1]),
     "a flipped bit in the length": lambda record: bytes([record[0] ^ 1]) + record[1:],
@@ -238,6 +254,45 @@ async def test_an_interrupted_send_ends_the_channel_on_both_sides():
             await sending
         with pytest.raises(PeerLost):
             await left.send(b"more")
+
+
+async def test_the_closing_word_can_be_read_after_an_interrupted_send():
+    """A record that was sealed and not sent would make the next one look forged."""
+    async with both_ends(capacity=1) as (left, right):
+        sending = asyncio.create_task(left.send(b"a" * 1000))
+        for _ in range(6):
+            await asyncio.sleep(0.05)
+            if sending.done():
+                sending = asyncio.create_task(left.send(b"a" * 1000))
+        assert not sending.done()
+        sending.cancel()
+        closing = asyncio.create_task(left.close("data.disk_full"))
+
+        async def read_all():
+            while True:
+                await right.receive()
+
+        with pytest.raises(PeerLost) as caught:
+            await read_all()
+        assert caught.value.detail["peer_code"] == "data.disk_full"
+        await closing
+
+
+async def test_the_closing_word_counts_also_for_who_was_sending():
+    async with both_ends(capacity=1) as (left, right):
+
+        async def talk():
+            while True:
+                await left.send(b"x" * 900)
+
+        talking = asyncio.create_task(talk())
+        await asyncio.sleep(0.05)
+        await right.close("job.cancelled")
+        with pytest.raises(PeerLost):
+            await talking
+        with pytest.raises(PeerLost) as caught:
+            await left.receive()
+        assert caught.value.detail["peer_code"] == "job.cancelled"
 
 
 @pytest.mark.parametrize("direction", ["sending", "receiving"])
