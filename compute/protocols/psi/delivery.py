@@ -28,7 +28,7 @@ class Matches(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     count: Annotated[int, Meta(ge=0)]
     columns: tuple[str, ...] = ()
-    rows: list[list[Any]] = []
+    rows: Sequence[Sequence[Any]] = ()
     protocol: str = ""
     reason: str = ""
     padding: str = ""
@@ -70,13 +70,16 @@ def taken(table: pa.Table, rows: npt.NDArray[np.int64]) -> pa.Table:
     blocks = [table.schema.empty_table()]
     for first in range(0, len(rows), _TAKEN_AT_ONCE):
         block = rows[first : first + _TAKEN_AT_ONCE]
-        order = np.argsort(block, kind="stable")
-        cuts = np.searchsorted(block[order], starts)
+        owners = np.searchsorted(starts, block, side="right") - 1
+        # Small numbers are sorted without comparing any.
+        order = np.argsort(owners.astype(np.uint16) if len(batches) < 1 << 16 else owners, kind="stable")
+        cuts = np.searchsorted(owners[order], np.arange(len(starts)))
         parts = [
             batch.take(pa.array(block[order[cut:end]] - start))
             for batch, start, cut, end in zip(batches, starts, cuts, cuts[1:], strict=False)
             if end > cut
         ]
-        back = pa.array(np.argsort(order, kind="stable"))
-        blocks.append(pa.Table.from_batches(parts).combine_chunks().take(back))
+        back = np.empty(len(order), np.int64)
+        back[order] = np.arange(len(order))
+        blocks.append(pa.Table.from_batches(parts).combine_chunks().take(pa.array(back)))
     return pa.concat_tables(blocks)

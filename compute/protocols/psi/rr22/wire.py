@@ -17,15 +17,23 @@ TABLE = "psi.table"
 
 
 def send_bytes(peer: str, parts: tuple[npt.NDArray[np.generic] | bytes, ...], phase: str) -> Part[None]:
-    """Send parts one after the other as one byte string."""
+    """Send parts one after the other as one byte string, which is nowhere whole."""
     flat = [
         np.frombuffer(part, np.uint8)
         if isinstance(part, bytes)
         else np.ascontiguousarray(part).reshape(-1).view(np.uint8)
         for part in parts
     ]
-    data = flat[0] if len(flat) == 1 else np.concatenate(flat)
-    yield from send_array(peer, len(data), 1, lambda start, stop: data[start:stop].tobytes(), phase)
+    ends = np.cumsum([len(part) for part in flat]).tolist()
+
+    def between(start: int, stop: int) -> bytes:
+        pieces: list[memoryview] = []
+        for part, end in zip(flat, ends, strict=True):
+            begin = end - len(part)
+            pieces.append(part[max(start - begin, 0) : max(stop - begin, 0)].data)
+        return b"".join(pieces)
+
+    yield from send_array(peer, ends[-1], 1, between, phase)
 
 
 def receive_bytes(peer: str, count: int, phase: str) -> Part[Reader]:
