@@ -21,7 +21,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 
-from accel import curve25519, expand_accumulate, features, ggm, lwe, okvs, ou, paillier, sm3, weierstrass
+from accel import (
+    curve25519,
+    curve25519_oprf,
+    expand_accumulate,
+    features,
+    ggm,
+    lwe,
+    okvs,
+    ou,
+    paillier,
+    sm3,
+    weierstrass,
+)
 from accel.errors import BackendUnavailable
 from compute.data import csv_source
 from compute.data.columns import ColumnConfig
@@ -91,6 +103,13 @@ def _curves() -> Iterator[Probe]:
         "scalar_mult.curve25519",
         len(messages),
         lambda backend: curve25519.scalar_mult_many(points, scalar, backend=backend),
+    )
+    masks = curve25519_oprf.stretched_masks(scalar, 0, len(messages))
+    masked = curve25519_oprf.hash_and_mask(messages, _DST, masks)
+    yield Probe(
+        "base_mult.curve25519",
+        len(messages),
+        lambda backend: curve25519_oprf.unmask(masked, masks, curve25519_oprf.BASE, backend=backend),
     )
     some = messages[:1024]
     secret = np.frombuffer(scalar, np.uint8)

@@ -18,6 +18,7 @@ from compute.protocols.cost import Cost
 if TYPE_CHECKING:
     from compute.protocols.psi.choice import Level
 
+_OF_CURVES = ("hash_to_curve", "scalar_mult", "base_mult")
 # Newton's method on real tables: see the README of fl.logistic.
 _USUAL_ROUNDS = 8
 _MEASURED_KEY_BITS = (2048, 3072)
@@ -233,7 +234,7 @@ def _reading(cost: Cost, rows: int, *, keys: bool = True) -> Cost:
 
 def _on_curve(cost: Cost, curve: str) -> Cost:
     """Group operations under the name of their curve: rates differ by an order of magnitude."""
-    return _renamed(cost, {name: f"{name}.{curve}" for name in ("hash_to_curve", "scalar_mult")})
+    return _renamed(cost, {name: f"{name}.{curve}" for name in _OF_CURVES})
 
 
 def _under_key(cost: Cost, bits: int) -> Cost:

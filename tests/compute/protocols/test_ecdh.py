@@ -17,7 +17,7 @@ from compute.protocols.protocol import Message, Output, Session, Steps
 from compute.protocols.psi.ecdh import oprf as module
 from compute.protocols.psi.ecdh.cost import oprf_cost, points_bytes
 from compute.protocols.psi.ecdh.curves import GROUPS, blind, multiply_received, require_distinct
-from compute.protocols.psi.ecdh.oprf import EcdhOprf, Points, number
+from compute.protocols.psi.ecdh.oprf import EcdhOprf, Key, Points, number
 from compute.wire import codec
 from tests.compute.protocols.jobs import BINDING, seeded, spec_of
 
@@ -99,6 +99,10 @@ def test_any_sizes(curve: str, one: int, other: int) -> None:
     assert (run.bytes_sent("left"), run.bytes_sent("right")) == (predicted["sender"], predicted["receiver"])
 
 
+def is_key(data: bytes) -> bool:
+    return b"ecdh.key" in data[:16]
+
+
 def test_no_buckets() -> None:
     assert run_oprf(EcdhOprf(), [], [])[:2] == ([], [])
 
@@ -115,7 +119,8 @@ def test_blocks_and_lead_never_wait_for_each_other(
     # The receiver never has more than its lead on the way.
     ahead = most = 0
     for message in run.wire:
-        ahead += 1 if message.sender == "right" else -1
+        if not is_key(message.data):
+            ahead += 1 if message.sender == "right" else -1
         most = max(most, ahead)
     assert most <= module.LEAD + module.MOST_AT_ONCE
 
@@ -135,9 +140,11 @@ def test_nothing_crosses_twice_and_nothing_anybody_could_compute(curve: str) -> 
     width = GROUPS[curve].point_bytes
     points = []
     for _, _, run in runs:
-        blocks = [codec.decode(Points, message.data).data for message in run.wire]
-        points.append({b[at : at + width] for b in blocks for at in range(0, len(b), width)})
-    assert len(points[0]) == len(points[1]) == 80
+        keys = [codec.decode(Key, message.data).data for message in run.wire if is_key(message.data)]
+        assert len(keys) == (curve == "curve25519")
+        blocks = [codec.decode(Points, m.data).data for m in run.wire if not is_key(m.data)]
+        points.append({b[at : at + width] for b in blocks for at in range(0, len(b), width)}.union(keys))
+    assert len(points[0]) == len(points[1]) == 80 + len(keys)
     assert not points[0] & points[1]
     crossed = b"".join(message.data for _, _, run in runs for message in run.wire)
     for row in items[0]:
@@ -158,14 +165,28 @@ def test_nothing_crosses_twice_and_nothing_anybody_could_compute(curve: str) -> 
 
 
 @pytest.mark.parametrize("curve", CURVES)
-def test_inverse_undoes_a_scalar(curve: str) -> None:
+def test_masks_come_off_and_leave_the_product(curve: str) -> None:
     group, rng = GROUPS[curve], seeded(7)
-    points = blind(curve, digests(*range(5)), b"test", group.random_scalar(rng))
-    for _ in range(8):
-        scalar = group.random_scalar(rng)
-        masked = group.multiply(points, scalar)
-        assert not (masked == points).all(axis=1).any()
-        assert (group.multiply(masked, group.inverse(scalar, rng)) == points).all()
+    items, key = digests(*range(5)), group.random_scalar(rng)
+    bare, public = blind(curve, items, b"test", key), group.public_key(key)
+    assert len(public) == group.key_bytes
+    for first in (0, 3, 1 << 20):
+        masks = group.new_masks(rng)
+        masked = group.mask(items, b"test", masks, first)
+        assert not (masked == bare).all(axis=1).any()
+        answers = group.multiply_masked(masked, key)
+        assert (group.unmask(answers, masks, first, public) == bare).all()
+
+
+def test_masks_of_a_run_on_curve25519_differ_by_item_and_not_by_block() -> None:
+    group, masks = GROUPS["curve25519"], seeded(8)(32)
+    same = np.repeat(digests("x"), 9, axis=0)
+    whole = group.mask(same, b"test", masks, 0)
+    assert len(np.unique(whole, axis=0)) == 9
+    assert (
+        np.concatenate([group.mask(same[:4], b"test", masks, 0), group.mask(same[4:], b"test", masks, 4)])
+        == whole
+    ).all()
 
 
 @pytest.mark.parametrize("curve", CURVES)
@@ -236,7 +257,9 @@ def replace_data(message: Points, data: bytes) -> Points:
     return Points(message.index, data)
 
 
-def hostile_run(curve: str, hostile: str, change: Callable[[Points], Message]) -> None:
+def hostile_run(
+    curve: str, hostile: str, change: Callable[[Any], Message], kind: type[Message] = Points
+) -> None:
     def deviate(steps: Steps) -> Steps:
         reply: Any = None
         while True:
@@ -244,7 +267,7 @@ def hostile_run(curve: str, hostile: str, change: Callable[[Points], Message]) -
                 effect = steps.send(reply)
             except StopIteration as stop:
                 return stop.value
-            if hasattr(effect, "message"):
+            if isinstance(getattr(effect, "message", None), kind):
                 effect = replace(effect, message=change(effect.message))
             reply = yield effect
 
@@ -271,6 +294,43 @@ def test_what_is_not_due_ends_in_an_abort(name: str, hostile: str) -> None:
     with pytest.raises(ComputeError) as caught:
         hostile_run("curve25519", hostile, CHANGES[name])
     assert caught.value.code in ("protocol.abort", "wire.bad_message")
+
+
+KEYS: dict[str, Callable[[Key], Message]] = {
+    "empty": lambda m: Key(b""),
+    "short": lambda m: Key(m.data[:-1]),
+    "on the twist": lambda m: Key((2).to_bytes(32, "little")),
+    "not canonical": lambda m: Key(b"\xff" * 32),
+    "another type": lambda m: Points(0, m.data),
+} | {f"low order {n}": lambda m, point=point: Key(point) for n, point in enumerate(LOW_ORDER)}
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_a_key_that_is_none_ends_in_an_abort(name: str) -> None:
+    with pytest.raises(ComputeError) as caught:
+        hostile_run("curve25519", "left", KEYS[name], Key)
+    assert caught.value.code in ("protocol.abort", "wire.bad_message")
+
+
+def test_under_another_key_than_the_sender_s_no_item_fits() -> None:
+    group = GROUPS["curve25519"]
+    other = group.public_key(group.random_scalar(seeded(5)))
+
+    def deviate(steps: Steps) -> Steps:
+        reply: Any = None
+        while True:
+            try:
+                effect = steps.send(reply)
+            except StopIteration as stop:
+                return stop.value
+            if isinstance(getattr(effect, "message", None), Key):
+                effect = replace(effect, message=Key(other))
+            reply = yield effect
+
+    (f_sender,), (f_receiver,), _ = run_oprf(
+        EcdhOprf(), [digests(*range(9))], [digests(*range(9))], change=deviate, hostile="left"
+    )
+    assert not {f.tobytes() for f in f_sender} & {f.tobytes() for f in f_receiver}
 
 
 def test_repeats_are_found_among_points_that_share_bytes() -> None:

@@ -4,16 +4,35 @@ from __future__ import annotations
 
 from compute.protocols.cost import Cost, message_bytes
 from compute.protocols.psi.ecdh.curves import GROUPS, CurveName
-from compute.protocols.psi.ecdh.oprf import BLOCK, Points
+from compute.protocols.psi.ecdh.oprf import BLOCK, Key, Points
 
 
 def oprf_cost(sender: int, receiver: int, curve: CurveName = "curve25519") -> Cost:
     """One run of `EcdhOprf`; the numbers of items over all its buckets. Bytes are exact."""
-    one_way = points_bytes(receiver, GROUPS[curve].point_bytes)
     return Cost(
-        {"sender": one_way, "receiver": one_way},
-        {"hash_to_curve": sender + receiver, "scalar_mult": sender + 3 * receiver},
+        {"sender": answers_bytes(receiver, curve), "receiver": asked_bytes(receiver, curve)},
+        operations(sender, receiver, curve),
     )
+
+
+def asked_bytes(count: int, curve: CurveName) -> int:
+    """What asks for F of ``count`` items."""
+    return points_bytes(count, GROUPS[curve].point_bytes)
+
+
+def answers_bytes(count: int, curve: CurveName) -> int:
+    """What answers them."""
+    width = GROUPS[curve].key_bytes
+    key = message_bytes(Key(bytes(width))) if count and width else 0
+    return key + points_bytes(count, GROUPS[curve].point_bytes)
+
+
+def operations(evaluated: int, asked: int, curve: CurveName) -> dict[str, int]:
+    """Of F of ``evaluated`` items by who has the key, and of ``asked`` by who has not."""
+    hashed = {"hash_to_curve": evaluated + asked}
+    if GROUPS[curve].key_bytes:
+        return hashed | {"scalar_mult": evaluated + asked, "base_mult": 2 * asked}
+    return hashed | {"scalar_mult": evaluated + 3 * asked}
 
 
 def points_bytes(count: int, width: int) -> int:

@@ -1,30 +1,40 @@
 """An oblivious pseudorandom function by Diffie-Hellman (2HashDH) over curve25519, SM2 or secp256k1.
 
-    receiver → sender   {r·H(x)}, blocks in the order of the items
-    sender → receiver   {b·r·H(x)}, block by block as they come
+    sender   → receiver   B = b·G (curve25519 alone)
+    receiver → sender     {mask of H(x)}, blocks in the order of the items
+    sender   → receiver   {b times that}, block by block as they come
     F(x) = SM3(context, bucket, x, b·H(x));   the sender computes F(y) alone
 
-b and r are fresh in every run; bucket number and item are hashed together, so nothing repeats between
+b is fresh in every run, masks too; bucket number and item are hashed together, so nothing repeats between
 buckets. Source: Jarecki, Kiayias, Krawczyk, "Round-Optimal Password-Protected Secret Sharing and T-PAKE",
-ASIACRYPT 2014 (2HashDH); RFC 9497 section 3.3.1 (OPRF mode), with SM3 and a receiver's one mask for all
-items of a run.
+ASIACRYPT 2014 (2HashDH); RFC 9497 section 3.3.1 (OPRF mode), with SM3.
 
-**Why one mask is enough.** RFC 9497 masks each input by a scalar of its own, so that what is sent is
-uniform whatever the input is. With one r for distinct items, what is sent is (r·P₁, …, r·Pₙ) for
-independent random points Pᵢ = H(xᵢ). If H is a random oracle this vector is indistinguishable from n random
-points by decisional Diffie-Hellman: from a challenge (G, R, U, V), V = r·U or random, set Pᵢ = aᵢ·G + cᵢ·U
-and answer aᵢ·R + cᵢ·V. Equal items would show as equal points; there are none, by the contract of `Oprf`
-and since buckets are numbered. It is the argument of DH-PSI (Huberman, Franklin, Hogg 1999). One inversion
-instead of n, and a receiver multiplies the answers by one scalar as a batch. A sender that deviates learns
-no more: it sees the masked points before it acts and nothing that depends on r afterwards.
+**Masks on curve25519** are added: H(x) + r·G with a fresh r for each item, and r·B is taken off the answer.
+What is sent is uniform in the group whatever x is, so it hides x from any sender, however it computes (the r
+come from AES-256 in counter mode; up to that). Two multiplications of points that nobody knows beforehand are
+left per pair of items, both the sender's; multiples of G and B come from tables. Source: Jarecki, Krawczyk,
+Xu, "On the (In)Security of the Diffie-Hellman Oblivious PRF with Multiplicative Blinding", PKC 2021, who call
+it multiplicative and write groups as products. Their warning: a sender that deviates can send B ≠ b·G. The
+receiver then gets b·H(x) + r·(b·G - B), which for B ≠ b·G is uniform and fits no item. A sender can also
+add the same point to all its answers, which gives a function that is correlated with F. Neither tells it
+about x by itself; what it can learn from how the receiver goes on (for example from the size of the result)
+is what it learns by answering wrongly under any masks: see README.md. We claim security against a sender that
+follows the protocol, and privacy of what is sent against any.
+
+**Masks on SM2 and secp256k1** are one scalar r for all items of a run, and r⁻¹ is applied to the answers:
+with r for distinct items, what is sent is (r·P₁, …, r·Pₙ) for independent random points Pᵢ = H(xᵢ). If H is a
+random oracle this vector is indistinguishable from n random points by decisional Diffie-Hellman: from a
+challenge (G, R, U, V), V = r·U or random, set Pᵢ = aᵢ·G + cᵢ·U and answer aᵢ·R + cᵢ·V. Equal items would show
+as equal points; there are none, by the contract of `Oprf` and since buckets are numbered. It is the argument
+of DH-PSI (Huberman, Franklin, Hogg 1999).
 
 **The sender's key** b is an exponent that answers n chosen points. A receiver that deviates may feed
-answers back (b, b², … of a point); by Cheon, EUROCRYPT 2006, n such answers cost at most ½·log₂ n bits of
-the 126 (RFC 9497 section 7.2.3): 14 bits at the 2^28 items that a job may have. F stays pseudorandom on all
-but n inputs (one-more gap Diffie-Hellman, random oracles).
+answers back (b, b², … of a point, the first of them B); by Cheon, EUROCRYPT 2006, n such answers cost at most
+½·log₂ n bits of the 126 (RFC 9497 section 7.2.3): 14 bits at the 2^28 items that a job may have. F stays
+pseudorandom on all but n inputs (one-more gap Diffie-Hellman, random oracles). B is public in that game.
 
-Per pair of items there are four multiplications, two on each side; blocks are answered as they come and the
-sender's own items are done in between, so both parties work at the same time.
+Blocks are answered as they come and the sender's own items are done in between, so both parties work at the
+same time.
 """
 
 from __future__ import annotations
@@ -42,9 +52,12 @@ from compute.protocols.protocol import Call, Message, Part, Progress, Send, Sess
 from compute.protocols.psi.ecdh.curves import (
     GROUPS,
     CurveName,
+    Group,
     Rows,
     blind,
-    multiply_received,
+    mask,
+    multiply_masked,
+    received_from,
     require_distinct,
 )
 from compute.protocols.psi.oprf import ITEM_BYTES, OUTPUT_BYTES, Items
@@ -64,6 +77,12 @@ class Points(Message, frozen=True, tag="ecdh.points"):
 
     index: Uint32
     data: Annotated[bytes, Meta(max_length=BLOCK * 33)]
+
+
+class Key(Message, frozen=True, tag="ecdh.key"):
+    """The sender's public key B, before its first answer; on curve25519 alone."""
+
+    data: Annotated[bytes, Meta(max_length=32)]
 
 
 @dataclass(frozen=True)
@@ -175,14 +194,17 @@ def answer(
 
     Raises ProtocolAbort for blocks that are not due and for points that are invalid or repeated.
     """
-    width = GROUPS[curve].point_bytes
+    group = GROUPS[curve]
+    width = group.point_bytes
+    if count and group.key_bytes:
+        yield Send(peer, Key(group.public_key(key)))
     seen = np.empty((count, width), np.uint8)
     done = 0
     while done < count:
         spans = spans_of(done, count, session)
         for first, last in spans:
             seen[first:last] = yield from receive_block(peer, first, last - first, width)
-        calls = [Call(multiply_received, (curve, seen[first:last], key, peer)) for first, last in spans]
+        calls = [Call(multiply_masked, (curve, seen[first:last], key, peer)) for first, last in spans]
         for (first, last), points in zip(spans, (yield from compute(calls)), strict=True):
             yield Send(peer, Points(first // BLOCK, points.tobytes()))
             done = last
@@ -200,23 +222,25 @@ def ask(session: Session, peer: str, function: Function, rows: Rows) -> Part[Row
     Raises ProtocolAbort for answers that are not due, invalid or repeated.
     """
     group = GROUPS[function.curve]
-    scalar = group.random_scalar(session.rng)
-    undo = group.inverse(scalar, session.rng)
+    masks = group.new_masks(session.rng)
+    public: bytes | None = None
     outputs = np.empty((len(rows), OUTPUT_BYTES), np.uint8)
     answers = np.empty((len(rows), group.point_bytes), np.uint8)
     sent = done = 0
     while done < len(rows):
         while sent < len(rows) and sent - done < LEAD * BLOCK:
             spans = spans_of(sent, len(rows), session)
-            calls = [Call(blind, (function.curve, rows[a:b], function.dst, scalar)) for a, b in spans]
+            calls = [Call(mask, (function.curve, rows[a:b], function.dst, masks, a)) for a, b in spans]
             for (first, last), points in zip(spans, (yield from compute(calls)), strict=True):
                 yield Send(peer, Points(first // BLOCK, points.tobytes()))
                 sent = last
             yield Progress("psi.blind", sent, len(rows))
         spans = spans_of(done, sent, session)
+        if public is None:
+            public = yield from receive_key(peer, group)
         for first, last in spans:
             answers[first:last] = yield from receive_block(peer, first, last - first, group.point_bytes)
-        calls = [Call(unmask, (function, rows[a:b], answers[a:b], undo, peer)) for a, b in spans]
+        calls = [Call(unmask, (function, rows[a:b], answers[a:b], masks, a, public, peer)) for a, b in spans]
         for (first, last), result in zip(spans, (yield from compute(calls)), strict=True):
             outputs[first:last] = result
             done = last
@@ -230,9 +254,13 @@ def evaluate(function: Function, rows: Rows, key: bytes) -> Rows:
     return _finish(function, rows, blind(function.curve, rows, function.dst, key))
 
 
-def unmask(function: Function, rows: Rows, answers: Rows, undo: bytes, peer: str) -> Rows:
-    """A `Call`: F of rows from the peer's answers, unmasked by ``undo``; ProtocolAbort if one is bad."""
-    return _finish(function, rows, multiply_received(function.curve, answers, undo, peer))
+def unmask(
+    function: Function, rows: Rows, answers: Rows, masks: bytes, first: int, public: bytes, peer: str
+) -> Rows:
+    """A `Call`: F of rows from number ``first`` on by the peer's answers; ProtocolAbort if one is bad."""
+    with received_from(peer):
+        bare = GROUPS[function.curve].unmask(answers, masks, first, public)
+    return _finish(function, rows, bare)
 
 
 def _finish(function: Function, rows: Rows, points: Rows) -> Rows:
@@ -243,6 +271,16 @@ def spans_of(start: int, stop: int, session: Session) -> list[tuple[int, int]]:
     """The next blocks, as many as are worth computing at once; ``start`` is a multiple of `BLOCK`."""
     most = max(1, min(session.parallel, MOST_AT_ONCE))
     return [(first, min(first + BLOCK, stop)) for first in range(start, stop, BLOCK)[:most]]
+
+
+def receive_key(peer: str, group: Group) -> Part[bytes]:
+    """What unmasking needs of the sender's key; ProtocolAbort for another length."""
+    if not group.key_bytes:
+        return b""
+    key = yield from receive(peer, Key)
+    if len(key.data) != group.key_bytes:
+        raise ProtocolAbort(f"{peer} sent a key of another length")
+    return key.data
 
 
 def receive_block(peer: str, first: int, count: int, width: int) -> Part[Rows]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from compute.protocols.cost import Cost, array_bytes, message_bytes
-from compute.protocols.psi.ecdh.cost import points_bytes
-from compute.protocols.psi.ecdh.curves import GROUPS, CurveName
+from compute.protocols.psi.ecdh.cost import answers_bytes, asked_bytes, operations
+from compute.protocols.psi.ecdh.curves import CurveName
 from compute.protocols.psi.unbalanced.online import Announce, Wanted
 from compute.protocols.psi.unbalanced.tags import table_bytes
 
@@ -18,14 +18,13 @@ def unbalanced_cost(
     curve: CurveName = "curve25519",
 ) -> Cost:
     """``prepared``: the server has its table; ``downloaded``: the client has it."""
-    one_way = points_bytes(client, GROUPS[curve].point_bytes)
     announced = message_bytes(Announce(bytes(32), server, bytes(32)))
     table = 0 if downloaded else array_bytes(table_bytes(server), 1)
     evaluated = 0 if prepared else server
     return Cost(
         {
-            "server": announced + table + one_way,
-            "client": message_bytes(Wanted(not downloaded)) + one_way,
+            "server": announced + table + answers_bytes(client, curve),
+            "client": message_bytes(Wanted(not downloaded)) + asked_bytes(client, curve),
         },
-        {"hash_to_curve": evaluated + client, "scalar_mult": evaluated + 3 * client},
+        operations(evaluated, client, curve),
     )
