@@ -38,11 +38,10 @@ class Answer(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A table (outputs, words) with its seed, and the digests of the items (n, 32)."""
+    """A table (outputs, words) with its seed."""
 
     seed: bytes
     table: U64
-    hashed: U8
 
 
 class _State:
@@ -53,6 +52,7 @@ class _State:
         self.share = session.rng(BLOCK_BYTES) if shape.mode.checked else b""
         self.code_seed = session.rng(expand_accumulate.SEED_BYTES)
         self.commitment = b""
+        self.hashed: U8
         self.columns: U64
         self.bits: U64
         self.points: I64
@@ -65,13 +65,15 @@ class _State:
 def run_receiver(session: Session, peer: str, mode: Mode, buckets: Sequence[Bucket]) -> Part[list[Items]]:
     """All steps of the receiver; F of its items per bucket."""
     states = [_State(session, bucket, bucket.shape) for bucket in buckets if bucket.shape]
+    # The sender makes its points meanwhile.
+    calls = [Call(items.digests, (state.own, state.context)) for state in states]
+    for state, hashed in zip(states, (yield from compute(calls)), strict=True):
+        state.hashed = hashed
     yield from _extend_columns(session, peer, states)
     if mode.checked:
         yield from _prove_columns(peer, states)
     # The sender makes its noise meanwhile.
-    calls = [
-        Call(encode, (s.shape, s.context, s.own, session.rng(BLOCK_BYTES), session.rng(32))) for s in states
-    ]
+    calls = [Call(encode, (s.shape, s.hashed, session.rng(BLOCK_BYTES), session.rng(32))) for s in states]
     for state, encoded in zip(states, (yield from compute(calls)), strict=True):
         state.encoded = encoded
     yield from _take_noise(session, peer, states)
@@ -168,8 +170,8 @@ def _evaluate(peer: str, states: list[_State]) -> Part[tuple[Items, ...]]:
                 raise ProtocolAbort(f"{peer} opened another share of the coin than it committed to")
             coin = items.coin(theirs, state.share)
         encoded = state.encoded
-        calls.append(Call(evaluate, (state.shape, state.c, coin, encoded.seed, encoded.hashed)))
-        del state.c, state.encoded
+        calls.append(Call(evaluate, (state.shape, state.c, coin, encoded.seed, state.hashed)))
+        del state.c, state.encoded, state.hashed
     return (yield from compute(calls))
 
 
@@ -195,12 +197,11 @@ def answer(shape: Shape, context: bytes, message: U8, randomness: bytes) -> Answ
     return Answer(reply, vole.flips(shape, extension.bits, points), extension, points)
 
 
-def encode(shape: Shape, context: bytes, own: U8, seed: bytes, randomness: bytes) -> Encoded:
+def encode(shape: Shape, hashed: U8, seed: bytes, randomness: bytes) -> Encoded:
     """Put H_B of the items into a table; another seed if that fails, ProtocolAbort if it fails thrice.
 
     Seeds under which the items have no table are never seen: that tells them from uniform ones by 2^-40.
     """
-    hashed = items.digests(own, context)
     values = items.values(hashed, shape.mode.words)
     for attempt in range(_ATTEMPTS):
         fresh = sm3.digest(bytes([attempt]) + seed)[:BLOCK_BYTES]
@@ -212,7 +213,7 @@ def encode(shape: Shape, context: bytes, own: U8, seed: bytes, randomness: bytes
             continue
         except DuplicateItem as error:
             raise BadInput("an item occurs twice in a bucket") from error
-        return Encoded(fresh, table, hashed)
+        return Encoded(fresh, table)
     raise ProtocolAbort("no table holds these items")
 
 

@@ -27,6 +27,7 @@ class _State:
         self.shape, self.context, self.own = shape, bucket.context, bucket.own
         self.key: U64 = np.frombuffer(session.rng(BLOCK_BYTES), np.uint64)
         self.share = session.rng(BLOCK_BYTES) if shape.mode.checked else b""
+        self.hashed: U8
         self.message: U8
         self.exponents: U8
         self.flips: U8
@@ -62,6 +63,10 @@ def _hold_columns(session: Session, peer: str, states: list[_State]) -> Part[Non
         state.message, state.exponents = message, exponents
         commitment = items.commitment(state.context, state.share) if state.share else b""
         yield from send_bytes(peer, (message, commitment), CORRELATE)
+    # The receiver makes its trees meanwhile.
+    calls = [Call(items.digests, (state.own, state.context)) for state in states]
+    for state, hashed in zip(states, (yield from compute(calls)), strict=True):
+        state.hashed = hashed
     calls = []
     for state in states:
         shape, mode = state.shape, state.shape.mode
@@ -135,8 +140,8 @@ def _evaluate(session: Session, peer: str, states: list[_State]) -> Part[tuple[I
             coin = items.coin(came.raw(BLOCK_BYTES), state.share)
             yield from send_bytes(peer, (state.share,), TABLE)
         table = came.words(shape.outputs, shape.mode.words)
-        calls.append(Call(evaluate, (shape, state.key, state.context, state.b, seed, table, coin, state.own)))
-        del state.b
+        calls.append(Call(evaluate, (shape, state.key, state.b, seed, table, coin, state.hashed)))
+        del state.b, state.hashed
     return (yield from compute(calls))
 
 
@@ -168,13 +173,10 @@ def hold(
     return columns
 
 
-def evaluate(
-    shape: Shape, key: U64, context: bytes, b: U64, seed: bytes, table: U64, coin: bytes, own: U8
-) -> U8:
-    """F of the sender's items (n, 32), from its b and the receiver's masked table."""
+def evaluate(shape: Shape, key: U64, b: U64, seed: bytes, table: U64, coin: bytes, hashed: U8) -> U8:
+    """F of the sender's items (n, 32), from its b, the receiver's masked table and the items' digests."""
     masked = _times(table, key)
     masked ^= b
-    hashed = items.digests(own, context)
     decoded = okvs.decode(masked, hashed, seed, shape.count, bin_items=shape.mode.bin_items)
     decoded ^= _times(items.values(hashed, shape.mode.words), key)
     return items.outputs(decoded, coin, hashed)
