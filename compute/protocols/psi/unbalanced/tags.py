@@ -64,10 +64,11 @@ def write_table(parts: Sequence[Words], at_once: int, write: Callable[[bytes], N
     write(counts.astype(np.uint8).tobytes())
     # Bins within a step are numbered by 16 bits, which sort in linear time.
     step = 1 << max(0, min(16, bits, (at_once // 64).bit_length() - 1))
-    firsts = np.arange(step, 1 << bits, step, dtype=np.uint64) << np.uint64(64 - bits if bits else 0)
-    bounds = [[0, *np.searchsorted(part[0], firsts).tolist(), part.shape[1]] for part in parts]
-    for index in range(len(firsts) + 1):
-        slices = [part[:, at[index] : at[index + 1]] for part, at in zip(parts, bounds, strict=True)]
+    starts = [0] * len(parts)
+    for end in range(step, (1 << bits) + 1, step):
+        stops = [_below(part[0], end, bits) for part in parts]
+        slices = [part[:, start:stop] for part, start, stop in zip(parts, starts, stops, strict=True)]
+        starts = stops
         heads, remainders = np.concatenate([np.empty((2, 0), np.uint64), *slices], axis=1)
         remainders = remainders[by_remainder := np.argsort(remainders)]
         bins = (_bins(heads[by_remainder], bits) & np.uint64(step - 1)).astype(np.uint16)
@@ -116,6 +117,11 @@ class TagTable:
             low, high = np.where(smaller, middle + 1, low), np.where(smaller, high, middle)
         found: npt.NDArray[np.bool_] = (low < end) & (self.remainders[np.minimum(low, last)] == words[:, 1])
         return found
+
+
+def _below(heads: Words, end: int, bits: int) -> int:
+    """How many of ascending heads fall into bins before ``end``."""
+    return len(heads) if end == 1 << bits else int(np.searchsorted(heads, np.uint64(end << (64 - bits))))
 
 
 def _bins(heads: Words, bits: int) -> Words:
