@@ -28,8 +28,8 @@ from rich.console import Console
 from bench.suite_psi import inputs
 from bench.two_parties import Measured, Task, TwoParties
 from compute.protocols import calibration
-from compute.protocols.psi.agreement import ITEM_MEMORY_BYTES
 from compute.protocols.psi.buckets import bound
+from compute.protocols.psi.waves import ITEM_MEMORY_BYTES
 from compute.protocols.quote import Network
 
 # SecretFlow's own benchmark page, 10^9 × 10^9 on 32 cores.

@@ -8,30 +8,31 @@ parameters, by both sides alike.
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from accel import features, sm3
+from accel import features
 from accel.features import LEVELS
-from compute.errors import DataError, ProtocolAbort
+from compute.errors import ProtocolAbort
 from compute.protocols.protocol import Message, Part, Send, Session, receive
-from compute.protocols.psi.buckets import Facts, bound, power_of_two
+from compute.protocols.psi.beginning import Beginning, Input
+from compute.protocols.psi.buckets import Facts, bound
 from compute.protocols.psi.choice import SUPPORTED
 from compute.protocols.psi.labels import MAX_ROW_BYTES, LabelColumn, LabelColumns, width_of
+from compute.protocols.psi.waves import (
+    ITEM_MEMORY_BYTES,
+    LEAST_ITEMS,
+    MOST_PARALLEL,
+    Cut,
+    buckets_and_wave,
+    limits,
+)
 from compute.protocols.sets import MAX_ELEMENTS, check_peer_size
 from compute.protocols.stream import tag_bytes
-
-# What an item takes while its bucket is compared: own and received arrays of the OPRF, its tables, tags.
-ITEM_MEMORY_BYTES = 1 << 10
-LEAST_ITEMS = 16
-MOST_PARALLEL = 1 << 12
-
-_FIRST = "psi.first"
 
 Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Supported = Annotated[tuple[Annotated[str, Meta(max_length=40)], ...], Meta(max_length=16)]
@@ -58,14 +59,9 @@ class Hello(Message, frozen=True, tag="psi.hello"):
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How the sets are cut: public, and the same at both sides.
+class Plan(Cut):
+    """How the sets are cut; a bucket holds ``own`` items here and ``peer`` items there. Public."""
 
-    ``wave`` buckets are compared at once; a bucket holds ``own`` items here and ``peer`` items there.
-    """
-
-    buckets: int
-    wave: int
     own: int
     peer: int
     tag_bytes: int
@@ -79,45 +75,25 @@ class Plan:
         most = min(mine.most_items, theirs.most_items) * ITEM_MEMORY_BYTES // (ITEM_MEMORY_BYTES + widths)
         most = max(LEAST_ITEMS, most)
         larger = max(mine.count, theirs.count)
-        wave, buckets = 1, 1
-        if larger > most and not whole:
-            wave = min(mine.parallel, theirs.parallel, max(1, most // LEAST_ITEMS))
-            buckets = power_of_two(-(-larger * wave // most))
+        parallel = min(mine.parallel, theirs.parallel)
+        buckets, wave = (1, 1) if whole else buckets_and_wave(larger, most, parallel)
         return cls(
             buckets,
-            min(wave, buckets),
+            wave,
             bound(mine.count, buckets),
             bound(theirs.count, buckets),
             tag_bytes(mine.count, theirs.count),
         )
 
-    @property
-    def waves(self) -> int:
-        """How many waves there are."""
-        return -(-self.buckets // self.wave)
-
-    def of_wave(self, wave: int) -> range:
-        """The buckets of wave 0, 1, …"""
-        return range(wave * self.wave, min((wave + 1) * self.wave, self.buckets))
-
 
 @dataclass(frozen=True, repr=False)
 class Greeting:
-    """The two first messages, and the salt of ours."""
+    """The two first messages, and what this job is held to."""
 
     mine: Hello
     theirs: Hello
-    salt: bytes
-
-
-class _First(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a job of several waves began with."""
-
-    salt: bytes
-    mine: bytes
-    theirs: bytes
-    counts: tuple[int, int]
-    what: str
+    began: Beginning
+    inputs: Mapping[str, Input]
 
 
 def greet(
@@ -128,22 +104,19 @@ def greet(
     Raises CohortTooSmall or ProtocolAbort if the peer's set may not be compared with ours, and ProtocolAbort
     if a job that goes on has another input, here or there, than it began with.
     """
-    first = _read(session) if session.resumed else None
-    salt = first.salt if first else session.rng(32)
-    commitment = sm3.digest(b"liutong/psi/input/v1" + session.binding + salt + source.checksum)
+    began = Beginning.of(session, source.checksum)
+    most_items, parallel = limits(session)
     mine = Hello(
         count=source.count,
-        commitment=commitment,
+        commitment=began.commitment,
         nonce=session.rng(32),
         supported=SUPPORTED,
-        most_items=max(LEAST_ITEMS, session.memory_bytes // ITEM_MEMORY_BYTES),
-        parallel=max(1, min(session.parallel, MOST_PARALLEL)),
+        most_items=most_items,
+        parallel=parallel,
         level=LEVELS.index(features.level()),
         labels=tuple(labels),
         resumed=session.resumed,
     )
-    if first and not hmac.compare_digest(first.mine, commitment):
-        raise ProtocolAbort("our input is another than when the job began: start a new job")
     yield Send(peer, mine)
     theirs = yield from receive(peer, Hello)
     check_peer_size(peer, theirs.count, most_elements, session.min_cohort)
@@ -153,9 +126,10 @@ def greet(
         raise ProtocolAbort(f"{peer} sent our first message back")
     if theirs.resumed != session.resumed:
         raise ProtocolAbort(f"{peer} goes on from another checkpoint")
-    if first and (first.theirs, first.counts) != (theirs.commitment, (mine.count, theirs.count)):
-        raise ProtocolAbort(f"the input of {peer} is another than when the job began")
-    return Greeting(mine, theirs, salt)
+    said = {session.role: mine, peer: theirs}
+    inputs = {role: Input(hello.commitment, hello.count) for role, hello in said.items()}
+    began.hold(inputs)
+    return Greeting(mine, theirs, began, inputs)
 
 
 def check_padding(plan: Plan, mine: Hello, theirs: Hello, most_elements: int) -> None:
@@ -174,17 +148,4 @@ def settle(session: Session, greeting: Greeting, plan: Plan, protocol: str) -> N
     """Keep what the job begins with, or hold a job that goes on to it; raises ProtocolAbort."""
     check_padding(plan, greeting.mine, greeting.theirs, session.params.max_elements)
     what = f"{protocol} {plan.buckets} {plan.wave} {plan.own} {plan.peer}"
-    if session.resumed:
-        if _read(session).what != what or session.resumed > plan.waves:
-            raise ProtocolAbort("memory or processors changed since the job began: start a new job")
-    elif plan.waves > 1:
-        mine, theirs = greeting.mine, greeting.theirs
-        first = _First(greeting.salt, mine.commitment, theirs.commitment, (mine.count, theirs.count), what)
-        session.workspace.write(_FIRST, msgspec.msgpack.encode(first))
-
-
-def _read(session: Session) -> _First:
-    try:
-        return msgspec.msgpack.decode(session.workspace.read(_FIRST), type=_First)
-    except msgspec.MsgspecError as error:
-        raise DataError(f"{_FIRST} in the workspace is damaged") from error
+    greeting.began.settle(greeting.inputs, what, plan.waves)

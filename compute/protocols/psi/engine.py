@@ -12,9 +12,6 @@ F's 32 bytes are pseudorandom (hash outputs in every implementation), so the tag
 key of the label, and of the proof, their last 16 bytes: disjoint, hence independent. Tags have 40 + log2(n·m)
 bits: all pairs together collide with probability 2^-40 at most. Sorted, they say nothing of the order of the
 sender's keys. The receiver's order appears in no message.
-
-A job of several waves keeps each wave's findings in the workspace and yields `Checkpoint`. An attempt that
-goes on from one draws everything secret anew.
 """
 
 from __future__ import annotations
@@ -22,7 +19,6 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,19 +27,19 @@ from accel import rows as byte_rows
 from accel import sm3
 from compute.errors import ProtocolAbort
 from compute.protocols.keyset import KeySet, digest_order
-from compute.protocols.protocol import Checkpoint, Message, Part, Progress, Send, Session, receive
+from compute.protocols.protocol import Message, Part, Send, Session, receive
 from compute.protocols.psi import labels
 from compute.protocols.psi.agreement import Bytes32, Greeting, Plan
-from compute.protocols.psi.buckets import Source, filled, pack, unpack
+from compute.protocols.psi.buckets import Source, filled
 from compute.protocols.psi.labels import KEY_BYTES, MAC_BYTES
 from compute.protocols.psi.matching import MAX_TAG_BYTES, ascending, match
 from compute.protocols.psi.oprf import OUTPUT_BYTES, Items, Oprf
+from compute.protocols.psi.waves import Arrays, in_waves
 from compute.protocols.sets import check_intersection
 from compute.protocols.stream import receive_array, send_array
 
 Numbers = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.uint8]
-Arrays = tuple[npt.NDArray[Any], ...]
 
 assert MAX_TAG_BYTES + KEY_BYTES <= OUTPUT_BYTES
 
@@ -114,7 +110,7 @@ def receive_result(side: Side) -> Part[Found]:
 
     Raises CohortTooSmall if they are too few, ProtocolAbort for what the sender may not send.
     """
-    waves = yield from _waves(side, _receive_wave)
+    waves = yield from in_waves(side.session, side.plan, lambda wave: _receive_wave(side, wave))
     found = _joined(side, [(int(wave[0][0]), wave[1], wave[2]) for wave in waves])
     check_intersection(found.keys, side.session.min_cohort)
     if side.mutual:
@@ -124,7 +120,7 @@ def receive_result(side: Side) -> Part[Found]:
 
 def send_result(side: Side) -> Part[Found | None]:
     """The sender's part: learns the same if ``mutual``, else nothing but the receiver's number of keys."""
-    waves = yield from _waves(side, _send_wave)
+    waves = yield from in_waves(side.session, side.plan, lambda wave: _send_wave(side, wave))
     if not side.mutual:
         return None
     return (yield from _be_told(side, waves))
@@ -149,19 +145,6 @@ def check_result(
 
 
 # -- waves
-
-
-def _waves(side: Side, one: Callable[[Side, int], Part[Arrays]]) -> Part[list[Arrays]]:
-    """The findings of all waves; those of an earlier attempt come from the workspace."""
-    plan, workspace = side.plan, side.session.workspace
-    if plan.waves == 1:
-        return [(yield from one(side, 0))]
-    for wave in range(side.session.resumed, plan.waves):
-        yield Progress("psi.bucket", wave * plan.wave, plan.buckets)
-        workspace.write(f"psi.wave.{wave}", pack(*(yield from one(side, wave))))
-        yield Checkpoint(wave + 1)
-    yield Progress("psi.bucket", plan.buckets, plan.buckets)
-    return [tuple(unpack(workspace.read(f"psi.wave.{wave}"))) for wave in range(plan.waves)]
 
 
 def _receive_wave(side: Side, wave: int) -> Part[Arrays]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compute.protocols.psi.intersect import result
+from compute.protocols.psi import delivery
 from compute.protocols.psi.matching import match
 
 
@@ -44,11 +44,11 @@ def test_a_repeated_tag_counts_once_and_its_sender_cannot_tell_whether_it_is_our
 def test_rows_are_taken_from_a_table_in_chunks_as_from_one(
     count: int, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(result, "_TAKEN_AT_ONCE", at_once)
+    monkeypatch.setattr(delivery, "_TAKEN_AT_ONCE", at_once)
     pieces = [
         pa.table({"id": [f"{start}-{i}" for i in range(5)], "n": [None, 1, 2, 3, start]})
         for start in range(8)
     ]
     table = pa.concat_tables(pieces)
     rows = np.random.default_rng(count).permutation(40)[:count].astype(np.int64)
-    assert result.taken(table, rows).equals(table.take(pa.array(rows)))
+    assert delivery.taken(table, rows).equals(table.take(pa.array(rows)))

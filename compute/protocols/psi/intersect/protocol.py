@@ -16,8 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from accel import sm3
-from compute.errors import BadInput, BadMessage, DataError, ProtocolAbort
-from compute.protocols import payload
+from compute.errors import BadInput, DataError, ProtocolAbort
 from compute.protocols.participants import require_roles
 from compute.protocols.protocol import JobKind, Output, Part, Progress, Session, Steps, register
 from compute.protocols.psi import choice as choices
@@ -25,11 +24,12 @@ from compute.protocols.psi import engine, labels
 from compute.protocols.psi.agreement import Greeting, Plan, greet, settle
 from compute.protocols.psi.buckets import Facts, Source, collect
 from compute.protocols.psi.choice import Choice
+from compute.protocols.psi.delivery import opened
 from compute.protocols.psi.ecdh.oprf import EcdhOprf
 from compute.protocols.psi.engine import Found
 from compute.protocols.psi.intersect.agree import agree, receiver_of
 from compute.protocols.psi.intersect.params import ROLES, Params
-from compute.protocols.psi.intersect.result import Matches, label_names, own_names, result_rows, sealed
+from compute.protocols.psi.intersect.result import label_names, own_names, result_rows, sealed
 from compute.protocols.psi.labels import LabelColumn
 from compute.protocols.psi.oprf import Oprf
 from compute.protocols.psi.rr22.oprf import Rr22
@@ -205,23 +205,13 @@ def _units(spec: JobSpec, params: Params, role: str) -> int:
 
 def _open(session: Session, payloads: Mapping[str, bytes]) -> dict[str, Any]:
     params: Params = session.params
-    results = {role: payload.decode(Matches, payloads, role) for role in params.output_to}
-    said = {(result.count, result.protocol, result.reason) for result in results.values()}
-    if len(said) != 1:
-        raise BadMessage("the roles report different intersections")
-    count, protocol, reason = said.pop()
-    opened: dict[str, Any] = {
-        "count": count,
-        "protocol": {"name": protocol, "reason": reason},
-        "left": None,
-        "right": None,
+    said, tables = opened(payloads, params.output_to, deliver=params.deliver_to_consumer)
+    return {
+        "count": said.count,
+        "protocol": {"name": said.protocol, "reason": said.reason},
+        **dict.fromkeys(ROLES),
+        **tables,
     }
-    if params.deliver_to_consumer:
-        for role, result in results.items():
-            if any(len(row) != len(result.columns) for row in result.rows):
-                raise BadMessage(f"the result of {role} has rows of another length than its columns")
-            opened[role] = {"columns": list(result.columns), "rows": result.rows}
-    return opened
 
 
 KIND = register(

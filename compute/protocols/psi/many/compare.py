@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 from msgspec import Meta
 
 from accel import sm3
 from compute.errors import ProtocolAbort
 from compute.protocols.keyset import KeySet
 from compute.protocols.protocol import Message, Part, Send, Session, receive
-from compute.protocols.psi.buckets import Source, fill
+from compute.protocols.psi.buckets import Source, filled
 from compute.protocols.psi.many.agreement import Greeting, Plan
 from compute.protocols.psi.many.params import Params
 from compute.protocols.psi.many.programmed import evaluate, program
@@ -28,8 +27,6 @@ from compute.protocols.stream import receive_array, send_array, uniform_order
 
 # Of the intersection, for further outputs: two keys of a job meet with probability 2^-68 at most.
 TAG_BYTES = 16
-
-Numbers = npt.NDArray[np.int64]
 
 
 class Told(Message, frozen=True, tag="many.told"):
@@ -56,13 +53,14 @@ class Side:
         """Our keys in the buckets of a wave."""
         return [self.source.bucket(bucket, self.plan.buckets) for bucket in self.plan.of_wave(wave)]
 
-    def filled(self, sets: Sequence[KeySet]) -> tuple[list[Items], list[Numbers], list[Words]]:
-        """Of each bucket: the items that are compared, which key each of them is, and our shares of them."""
-        size = self.plan.sizes[self.session.role]
-        filled = [fill(keys.digests, size, self.session.rng) for keys in sets]
-        words = self.plan.words(self.params.leader)
-        shares = [share(self.greeting.share_keys.values(), items, words) for items, _ in filled]
-        return [items for items, _ in filled], [order for _, order in filled], shares
+    def filled(self, sets: Sequence[KeySet]) -> tuple[list[Items], list[Words]]:
+        """The items of each bucket, keys first and random ones behind them, and our shares of them.
+
+        Their order shows in no message: stores have none, and masked points of other items look alike.
+        """
+        size, words = self.plan.sizes[self.session.role], self.plan.words(self.params.leader)
+        items = [filled(keys.digests, size, self.session.rng) for keys in sets]
+        return items, [share(self.greeting.share_keys.values(), each, words) for each in items]
 
 
 def find(side: Side) -> Part[list[Arrays] | None]:
@@ -85,7 +83,7 @@ def _lead(side: Side, wave: int) -> Part[Arrays]:
     """Learns which of its keys in a wave all others have, and nothing of the rest."""
     plan, me = side.plan, side.session.role
     sets = side.keys_of(wave)
-    items, orders, totals = side.filled(sets)
+    items, totals = side.filled(sets)
     parts = [
         evaluate(
             side.session,
@@ -102,17 +100,16 @@ def _lead(side: Side, wave: int) -> Part[Arrays]:
     for values in (yield from together(parts)):
         for total, value in zip(totals, values, strict=True):
             total ^= value
-    found = []
-    for keys, order, total in zip(sets, orders, totals, strict=True):
-        matched = order[~total.any(axis=1)]
-        found.append(np.sort(matched[matched < len(keys)]))  # random items match by chance alone
-    return tuple(found)
+    # Random items, which stand behind the keys, match by chance alone.
+    return tuple(
+        np.flatnonzero(~total[: len(keys)].any(axis=1)) for keys, total in zip(sets, totals, strict=True)
+    )
 
 
 def _follow(side: Side, wave: int) -> Part[Arrays]:
     """Learns nothing."""
     me, leader = side.session.role, side.params.leader
-    items, _, shares = side.filled(side.keys_of(wave))
+    items, shares = side.filled(side.keys_of(wave))
     instance = side.greeting.instance(me, wave)
     yield from program(
         side.session, leader, side.params.oprf, items, shares, side.plan.sizes[leader], instance
