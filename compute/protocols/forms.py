@@ -23,6 +23,11 @@ _INTEGER = re.compile(r"([+-]?)0*([0-9]+)")
 _TRUNK = re.compile(r"\(0\)")
 # Numbers after +86: mobile, Beijing, areas of two digits (2x), areas of three (3xx to 9xx).
 _CHINESE = re.compile(r"1[3-9][0-9]{9}|10[0-9]{8}|2[0-9]{9}|[3-9][0-9]{2}[0-9]{7,8}")
+# Numbers after +1: an area code that is no service code (N11), an exchange; neither begins with 0 or 1
+# (North American Numbering Plan, NXX-NXX-XXXX).
+_NORTH_AMERICAN = re.compile(r"[2-9](?!11)[0-9]{2}[2-9][0-9]{6}")
+# RFC 5321, section 4.5.3.1: octets before the @, and after it.
+_LOCAL_BYTES, _DOMAIN_BYTES = 64, 255
 _LOCAL_PART = re.compile(r"[^\s@\"(),:;<>\[\]\\\x00-\x1f\x7f]{1,64}")
 # IDNA 2003, which Python has, maps these away; IDNA 2008 keeps them (Unicode Technical Standard 46, section
 # 4): faß.de and fass.de are two domains.
@@ -54,8 +59,9 @@ def integer(text: str) -> str | None:
 def phone(text: str, country_code: str) -> str | None:
     """E.164 (``+`` and up to 15 digits); national numbers belong to ``country_code``.
 
-    Dropped: separators, an international 00, ``(0)`` after a country code, a national 0 (but Italy's, which
-    is part of the number). Numbers of +86 must be mobile, or have an area code; those of +1 have ten digits.
+    Dropped: separators, an international 00 (in North America 011), ``(0)`` after a country code, a national
+    0 (in North America 1; Italy's 0 is part of the number). Numbers of +86 must be mobile, or have an area
+    code; those of +1 must have an area code.
     """
     text = text.strip()
     abroad = text.startswith(("+", "00"))
@@ -64,6 +70,10 @@ def phone(text: str, country_code: str) -> str | None:
     plain = text.translate(_PHONE_SEPARATORS)
     if abroad:
         number = plain[1:] if plain.startswith("+") else plain[2:]
+    elif country_code == "1" and plain.startswith("0"):
+        if not plain.startswith("011"):
+            return None  # 0 is no prefix there, and no number begins with it
+        number = plain[3:]
     elif country_code == CHINA and len(plain) == 13 and plain.startswith(CHINA):
         number = plain  # no Chinese number without its country code has 13 digits
     elif country_code == "1" and len(plain) == 11 and plain.startswith("1"):
@@ -77,7 +87,7 @@ def phone(text: str, country_code: str) -> str | None:
         return None
     if number.startswith(CHINA) and not _CHINESE.fullmatch(number[2:]):
         return None
-    if number.startswith("1") and len(number) != 11:
+    if number.startswith("1") and not _NORTH_AMERICAN.fullmatch(number[1:]):
         return None
     return "+" + number
 
@@ -105,10 +115,14 @@ def cn_id(text: str) -> str | None:
 def email(text: str, *, fold: bool) -> str | None:
     """An address whose domain is in lower case and ASCII (IDNA); the part before @ is folded if asked for.
 
-    RFC 5321 section 2.4 leaves the case of that part to its host. Quoted parts and comments do not fit.
+    RFC 5321 section 2.4 leaves the case of that part to its host. Quoted parts and comments do not fit, nor
+    does what is longer than section 4.5.3.1 allows, before or after the domain became ASCII.
     """
     local, at, domain = text.strip().partition("@")
-    if not at or not _LOCAL_PART.fullmatch(local):
+    # Lengths first: what IDNA costs grows with them.
+    if not at or len(local.encode(errors="replace")) > _LOCAL_BYTES or len(domain) > _DOMAIN_BYTES:
+        return None
+    if not _LOCAL_PART.fullmatch(local):
         return None
     domain = domain.removesuffix(".")
     if _DEVIATIONS.search(domain):

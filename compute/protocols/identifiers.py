@@ -23,6 +23,7 @@ from compute.protocols.forms import FormName
 from compute.wire.messages import Name
 
 MAX_PART_BYTES = 1 << 16
+_MOST_MARKS = 30
 
 KeyColumns = Annotated[tuple[Name, ...], Meta(min_length=1, max_length=16)]
 
@@ -58,7 +59,12 @@ class Normalisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.forms[index] if self.forms else "text"
 
     def part(self, text: str, form: FormName) -> str | None:
-        """The one spelling of a value in a form; empty if there is no value, None if it does not fit."""
+        """The one spelling of a value in a form; empty if there is no value, None if it does not fit.
+
+        What has more combining marks in a row than any writing fits no form, that of texts included.
+        """
+        if not _is_settled(text):
+            return None
         if form == "text":
             return self.apply(text)
         text = unicodedata.normalize("NFKC", text)
@@ -74,6 +80,19 @@ class Normalisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Raise ValueError unless every key column has its form."""
         if self.forms and len(self.forms) != columns:
             raise ValueError(f"normalise.forms: {len(self.forms)} forms for {columns} key columns")
+
+
+def _is_settled(text: str) -> bool:
+    """Whether a text has no more marks in a row than the Stream-Safe Text Format allows (Unicode Annex 15,
+    section 13). Normal forms sort such a row, in Python in time quadratic in its length."""
+    if len(text) <= _MOST_MARKS or text.isascii():
+        return True
+    row = 0
+    for character in text:
+        row = row + 1 if unicodedata.combining(character) else 0
+        if row > _MOST_MARKS:
+            return False
+    return True
 
 
 @dataclass(frozen=True, repr=False)  # holds identifiers: keep it out of logs

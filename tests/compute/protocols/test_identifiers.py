@@ -103,7 +103,23 @@ SPELLINGS = {
     },
     ("phone", "44"): {"020 7946 0958": "+442079460958", "+86 13800138000": "+8613800138000"},
     ("phone", "39"): {"06 1234567": "+39061234567"},  # Italy keeps its 0
-    ("phone", "1"): {"(415) 555-2671": "+14155552671", "1 415 555 2671": "+14155552671", "555-2671": None},
+    ("phone", "1"): {
+        "(415) 555-2671": "+14155552671",
+        "1 415 555 2671": "+14155552671",
+        "1-415-555-2671": "+14155552671",
+        "415.555.2671": "+14155552671",
+        "+1 (0) 415 555 2671": "+14155552671",
+        "011 44 20 7946 0958": "+442079460958",
+        "011 1 415 555 2671": "+14155552671",
+        "0044 20 7946 0958": "+442079460958",
+        "555-2671": None,  # of which area?
+        "0415 555 2671": None,  # 0 is no prefix in North America
+        "115 555 2671": None,  # no area code begins with 1,
+        "415 155 2671": None,  # nor does an exchange
+        "911 555 2671": None,  # a service
+        "2 415 555 2671": None,
+        "415 555 2671 x5": None,
+    },
     ("cn_id", "86"): {
         "11010519491231002x": "11010519491231002X",  # the example of GB 11643-1999
         "110105491231002": "11010519491231002X",  # the same person's old number
@@ -119,6 +135,13 @@ SPELLINGS = {
         "a@b@c.org": None,
         '"a b"@c.org': None,
         "ann@localhost": None,
+        f"{'a' * 64}@x.org": f"{'a' * 64}@x.org",
+        f"{'a' * 65}@x.org": None,  # RFC 5321: 64 octets before the @
+        f"{'é' * 32}@x.org": f"{'é' * 32}@x.org",
+        f"{'é' * 33}@x.org": None,
+        f"a@{'.'.join(['b' * 63] * 3)}.{'c' * 61}": f"a@{'.'.join(['b' * 63] * 3)}.{'c' * 61}",
+        f"a@{'.'.join(['b' * 63] * 3)}.{'c' * 62}": None,
+        f"a@{'中.' * 100_000}com": None,
         "ann@-x.org": None,
         # Two registries would have them as two domains (IDNA 2008), older software as one.
         "ann@fa\u00df.de": None,
@@ -138,6 +161,24 @@ def test_one_spelling_per_form(form: str, country: str) -> None:
                 encode_key([text], normalisation)
         else:
             assert normalisation.part(expected, form) == expected, "a spelling is its own"
+
+
+@pytest.mark.parametrize("form", ["text", "digits", "integer", "phone", "cn_id", "email"])
+def test_a_row_of_marks_fits_no_form(form: str) -> None:
+    """Python sorts such a row in quadratic time: of this one it would take half an hour."""
+    normalisation = Normalisation(forms=(form,))
+    hostile = "a" + "\u0300\u0316" * 500_000
+    assert normalisation.part(hostile, form) is None
+    table = pa.table({"id": [hostile, "中" * 40 + "e\u0301"]})
+    made = key_set(table, ["id"], normalisation)
+    assert made.unfit == (1 if form == "text" else 2)
+
+
+def test_letters_with_many_marks_are_texts() -> None:
+    vietnamese = "e\u0302\u0301" * 40
+    assert Normalisation().part(vietnamese, "text") == "\u1ebf" * 40
+    assert Normalisation().part("a" + "\u0300" * 30, "text") is not None
+    assert Normalisation().part("a" + "\u0300" * 31, "text") is None
 
 
 def test_email_folds_its_first_part_only_if_asked() -> None:
