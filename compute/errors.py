@@ -89,6 +89,12 @@ class JobCancelled(ComputeError):
     code = "job.cancelled"
 
 
+class CancelledElsewhere(JobCancelled):
+    """Another party's part of the job was cancelled, so ours ended too."""
+
+    code = "job.cancelled_elsewhere"
+
+
 class Refused(ComputeError):
     """A node's policy does not allow the request. ``rule`` names the rule, ``remedy`` what would pass."""
 

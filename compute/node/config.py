@@ -68,6 +68,8 @@ class PeerSettings(_Section, frozen=True):
     # A resumable job that was cut waits so long for its peers to come back, and may be cut so often.
     reconnect_timeout_s: Seconds = 3600
     max_reconnects: Annotated[int, Meta(ge=0, le=10_000)] = 5
+    # The same bucket is begun again so often: who cuts the line may have other inputs for it each time.
+    max_repeats: Annotated[int, Meta(ge=0, le=10_000)] = 2
 
 
 class LimitSettings(_Section, frozen=True):

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from compute.errors import ComputeError
+from compute.errors import ComputeError, DiskFull
 
 _SCHEMA_VERSION = 2
 
@@ -80,6 +80,10 @@ ALTER TABLE jobs ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;
 }
 
 
+# A limit on a file's size reads as a write that failed.
+_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
+
+
 class StoreDamaged(ComputeError):
     """The node's database cannot be used as it is: another version, or behind the chain."""
 
@@ -116,15 +120,22 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing; the write lock is taken at once, so what is read stays true until the end."""
+        """All or nothing; the write lock is taken at once, so what is read stays true until the end.
+
+        Raises DiskFull if there is no room for it.
+        """
         with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
             try:
+                self._db.execute("BEGIN IMMEDIATE")
                 yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
+                self._db.execute("COMMIT")
+            except BaseException as error:
+                # SQLite may have rolled back itself; a COMMIT that failed leaves the transaction open.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode in _NO_ROOM:
+                    raise DiskFull("the node's database has no room: the disk is full") from error
                 raise
-            self._db.execute("COMMIT")
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
         """All rows of a query that reads."""

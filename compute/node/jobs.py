@@ -16,10 +16,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import sqlite3
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 
 from compute.data.results import ResultStore
-from compute.errors import BadInput, ComputeError, JobCancelled, Refused
+from compute.errors import BadInput, ComputeError, DiskFull, JobCancelled, Refused
 from compute.keys import sealing
 from compute.node import policy
 from compute.node.config import NodeConfig
@@ -30,7 +32,7 @@ from compute.node.meter import Meter
 from compute.node.policy import Admission, ChainView
 from compute.node.receipts import Draft, ReceiptSigner, short
 from compute.node.refusal_budget import RefusalBudget
-from compute.node.running import Active, Done, Ended, NodeStopped, Runner
+from compute.node.running import Active, Done, Ended, NodeStopped, Runner, ending_of
 from compute.node.sessions import Sessions
 from compute.node.store import Ending, JobRow, Store
 from compute.protocols.protocol import job_kind
@@ -50,6 +52,7 @@ SESSION_KIND = "eaas"
 NOTHING = "0x" + "00" * 32
 _STOP_TIMEOUT_S = 5.0
 _CHAIN_RETRY_S = 1.0
+_DISK_RETRY_S = 2.0
 
 
 class NodeBusy(ComputeError):
@@ -161,7 +164,11 @@ class Jobs:
         """End a job; a final job stays as it is."""
         active = self._active.get(job)
         if active is not None:
-            active.end(JobCancelled("the job was cancelled by its consumer or the portal"))
+            active.end(
+                JobCancelled(
+                    "cancelled at this node by its consumer or through the portal: nothing is released"
+                )
+            )
             while job in self._active:
                 await asyncio.sleep(0.02)
         return self.status(job)
@@ -229,15 +236,34 @@ class Jobs:
         runner = self._require_runner()
         try:
             await runner.in_thread(self._write, active, ended)
-        except Exception:
+        except Exception as error:
             # The disk is full, or the result cannot be sealed: the job must still end, without releasing.
             log.exception("job %s: its ending could not be written", active.row.job)
-            ending = Ending("failed", "node.internal", message="the node could not store the job's ending")
-            units = ended.units if ended.ending.state != "completed" else 0
-            await runner.in_thread(self._write, active, Ended(ending, units, ended.transcript))
+            # Its workspace may be what fills the disk.
+            await runner.in_thread(self._folders.remove, active.row.job)
+            await self._write_at_last(active, self._unwritten(active, ended, error))
         finally:
             await runner.in_thread(self._folders.remove, active.row.job)
             self._active.pop(active.row.job, None)
+
+    def _unwritten(self, active: Active, ended: Ended, error: Exception) -> Ended:
+        """The ending of a job whose own ending could not be written; a result is not released."""
+        if ended.ending.state != "completed":
+            return replace(ended, payload=None, rows=None)
+        ending = ending_of(active.row.job, error)
+        # What a role of the consumer was sent it has, and calls that were made are owed.
+        owed = active.meter.sent_to_consumer or active.row.kind == SESSION_KIND
+        return replace(ended, ending=ending, units=ended.units if owed else 0, payload=None, rows=None)
+
+    async def _write_at_last(self, active: Active, ended: Ended) -> None:
+        """Write an ending as soon as the disk takes it; the next process does if we are stopped first."""
+        runner = self._require_runner()
+        while True:
+            try:
+                return await runner.in_thread(self._write, active, ended)
+            except (DiskFull, sqlite3.OperationalError):
+                log.exception("job %s: its ending waits for the disk", active.row.job)
+            await asyncio.sleep(_DISK_RETRY_S)
 
     def _write(self, active: Active, ended: Ended) -> None:
         row, submission = active.row, active.submission

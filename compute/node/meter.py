@@ -2,19 +2,20 @@
 
 | the job ended | units charged |
 |---|---|
-| completed | what the protocol says it used, at most what was reserved |
-| refused, or failed by this node's own fault (restart, own error) | 0 |
+| completed | what the protocol used, and what the consumer was sent again; at most what was reserved |
+| refused, or ended because this node was stopped or killed | 0 |
 | otherwise, nothing sent to a role of the consumer's party yet, or it has none | 0 |
-| otherwise (cancelled, peer lost, garbage, deadline), messages were sent to such a role | all reserved |
+| otherwise, messages were sent to such a role | all reserved |
 
 The last row is the fairness rule against a consumer that takes an answer and hangs up: what it was sent it
-may have learned. Such a role is the kind's consumer role or, if the consumer has a node, whatever that plays.
-An EaaS session is charged its calls however it ends.
+may have learned. It asks what was sent and never whose fault the end was: a peer can bring about an error, a
+full disk or a full memory here, and neither a node nor a judge can tell that from bad luck. The receipt names
+the reason, so the parties can settle what the meter cannot. Such a role is the kind's consumer role or, if
+the consumer has a node, whatever that plays. An EaaS session is charged its calls however it ends.
 
-A resumable job is one job however often it was cut: what is done again after a checkpoint is not charged
-again, "sent" means in any attempt (noted in the store before the first such message leaves), and a restart of
-this node is its own fault only if the job ends by it. What a peer may see again in an attempt is what one
-checkpoint covers, `max_reconnects` times at most.
+A resumable job is one job however often it was cut: "sent" means in any attempt (noted in the store before
+the first such message leaves). After a cut the bucket under way is begun again; a consumer that cut the line
+may have put other inputs into it, so what it is sent again it pays again: for each time the mean of a bucket.
 """
 
 from __future__ import annotations
@@ -61,8 +62,15 @@ class Meter:
             raise MeterExceeded(f"the protocol used {used} units and {self.units} were reserved")
         return used
 
-    def ended_early(self, state: JobState, *, own_fault: bool) -> int:
-        """The charge of a job that did not complete."""
-        if state == "refused" or own_fault or not self.sent_to_consumer:
+    def repeated(self, used: int, repeats: int, buckets: int) -> int:
+        """The charge of a completed job of so many buckets, so many of which were sent again to the consumer.
+
+        At most what was reserved: then the job's peers settings alone bound what a cut may show.
+        """
+        return min(self.completed(used) + -(-used * repeats // max(buckets, 1)), self.units)
+
+    def ended_early(self, state: JobState, *, stopped: bool = False) -> int:
+        """The charge of a job that did not complete; ``stopped``: because this node was stopped or killed."""
+        if state == "refused" or stopped or not self.sent_to_consumer:
             return 0
         return self.units

@@ -20,7 +20,14 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from compute.errors import ComputeError, HandshakeFailed, JobCancelled, PeerLost, PeerRefused
+from compute.errors import (
+    CancelledElsewhere,
+    ComputeError,
+    HandshakeFailed,
+    JobCancelled,
+    PeerLost,
+    PeerRefused,
+)
 from compute.wire.channel import Channel
 from compute.wire.handshake import Meeting, accept, dial
 from compute.wire.identity import KeyDirectory, StatementSigner
@@ -152,7 +159,7 @@ class PeerDesk:
 
         ``again_s``: how long to wait for the peers of a job that was cut, instead of the time for a first
         meeting. Raises PeerRefused if one does not take part, HandshakeFailed if one is not who the chain
-        names, JobCancelled if it was cancelled there, PeerLost naming those that did not come in time.
+        names, CancelledElsewhere if it was cancelled there, PeerLost naming those that did not come in time.
         """
         table.complete, table.used = False, {}
         patience_s = self._connect_timeout_s if again_s is None else again_s
@@ -274,7 +281,9 @@ class PeerDesk:
 def _raise_if_over(role: str, error: PeerRefused) -> None:
     code = error.detail.get("peer_code")
     if code == PeerCancelled.code:
-        raise JobCancelled(f"{role} cancelled the job", peer_code=code) from error
+        raise CancelledElsewhere(
+            f"{role} cancelled its part: nothing is released here", peer_code=code
+        ) from error
     if code == PeerEnded.code:
         raise PeerRefused(f"{role} does not take part in the job (any more)", **error.detail) from error
 

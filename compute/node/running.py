@@ -26,7 +26,15 @@ from typing import TypeVar
 import pyarrow as pa
 
 from accel.errors import AccelError, DeviceOutOfMemory
-from compute.errors import ComputeError, DataError, JobCancelled, OutOfMemory, PeerLost, Refused
+from compute.errors import (
+    ComputeError,
+    DataError,
+    JobCancelled,
+    OutOfMemory,
+    PeerLost,
+    ProtocolAbort,
+    Refused,
+)
 from compute.node import policy
 from compute.node.config import NodeConfig
 from compute.node.datasets import Datasets
@@ -42,6 +50,7 @@ from compute.protocols import runner
 from compute.protocols.checkpoints import Journal, inputs_of
 from compute.protocols.directory import DirectoryWorkspace
 from compute.protocols.executors import CallExecutor, ExecutorFailed
+from compute.protocols.lines import Room
 from compute.protocols.protocol import Progress, Rng, Session, Steps, job_kind
 from compute.protocols.workspace import Cache
 from compute.wire.binding import session_binding
@@ -56,6 +65,9 @@ _PROGRESS_EVERY_S = 0.5
 _CHAIN_RETRY_S = 1.0
 # Two sides that cut each other off at once must not do so again at once.
 _PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
+# The part of a job's memory for what waits on its lines, in each direction; and how much more of what peers
+# send ahead of our asking may lie on disk.
+_LINES_SHARE, _DISK_FACTOR = 8, 16
 
 
 class NodeStopped(ComputeError):
@@ -88,6 +100,7 @@ class Active:
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     cause: ComputeError | None = None
     suspended: bool = False
+    traffic: runner.Traffic = field(default_factory=runner.Traffic)
 
     def end(self, cause: ComputeError) -> None:
         """Ask for the end of the job; the first cause counts."""
@@ -149,6 +162,7 @@ class Runner:
     ) -> None:
         self._peer_settings = config.peers
         self._memory_bytes = config.limits.memory_bytes
+        self._spills = config.path(config.work)
         self._revocation_poll_s = float(config.chain.revocation_poll_s)
         self._means = means
         self._ledger = ledger
@@ -221,13 +235,17 @@ class Runner:
         finally:
             workspace.close()
         output = result.output
-        active.meter.completed(output.units)
+        units = active.meter.completed(output.units)
+        if attempts.counted:
+            units = active.meter.repeated(output.units, attempts.repeats, result.checkpoints)
         await self.may_release(active)
         metrics = {"bytes_in": result.bytes_in, "bytes_out": result.bytes_out, "rows": table.num_rows}
         if attempts.count > 1:
             metrics["attempts"] = attempts.count
+        if attempts.repeats:
+            metrics["repeats"] = attempts.repeats
         return Done(
-            units=output.units,
+            units=units,
             transcript=result.transcript,
             metrics={**metrics, **output.metrics},
             payload=output.sealed,
@@ -292,14 +310,18 @@ class Runner:
         policy.recheck(*standing, active.commitment, withdrawn=self._withdrawn(row.grant))
 
     def _early(self, active: Active, error: Exception, used: Used | None) -> Ended:
-        ending, own_fault = _ending(active.row.job, error)
+        ending = ending_of(active.row.job, error)
         if used is not None:
             done = used(active.row.job)
             if done.units and ending.state == "refused":
                 # The ledger takes no charge with a refusal, and calls that were made are owed.
                 ending = Ending("cancelled", ending.reason, ending.rule, ending.message, ending.remedy)
             return Ended(ending, done.units, done.transcript, done.metrics)
-        return Ended(ending, active.meter.ended_early(ending.state, own_fault=own_fault))
+        traffic = active.traffic
+        # Also an ending that charges nothing says what crossed.
+        metrics = {"bytes_in": traffic.bytes_in, "bytes_out": traffic.bytes_out}
+        units = active.meter.ended_early(ending.state, stopped=isinstance(error, NodeStopped))
+        return Ended(ending, units, metrics=metrics if any(metrics.values()) else {})
 
 
 class _Attempts:
@@ -322,8 +344,12 @@ class _Attempts:
         inputs = inputs_of(session.spec, session.binding)
         self._journal = Journal(workspace, session.role, session.binding, inputs)
         consumer_role = job_kind(session.spec.kind).consumer_role
-        self._counted = roles_of_consumer(session.spec, consumer_role)
+        self.counted = roles_of_consumer(session.spec, consumer_role) & set(seats.roles)
         self.count = active.row.attempts
+        # In this process: a restart of ours is nobody else's doing.
+        self.repeats = 0
+        self._begun_at: int | None = None
+        self._in_a_row = 0
 
     async def run(self) -> runner.RunResult:
         """The result of the attempt that came to its end."""
@@ -353,6 +379,8 @@ class _Attempts:
         node._note(job, "reconnecting" if self.count else "connecting")
         again_s = float(node._peer_settings.reconnect_timeout_s) if self.count else None
         channels = await node._desk.connect(self._seats, self._active.submission.peers, again_s)
+        memory_bytes = node._memory_bytes // (_LINES_SHARE * max(len(channels), 1))
+        room = Room(memory_bytes, _DISK_FACTOR * node._memory_bytes, node._spills)
         try:
             if not self._seats.resumable:
                 self._count(channels)
@@ -369,9 +397,12 @@ class _Attempts:
                     timeout_s=silence_s,
                     executor=node._compute,
                     calls=node._means.calls,
+                    room=room,
+                    traffic=self._active.traffic,
                 )
 
             def start(resumed: int) -> Steps:
+                self._begin(resumed)
                 # Agreeing where to begin tells nobody anything: it is not charged.
                 self._count(channels)
                 return self._start(replace(self._session, resumed=resumed))
@@ -385,13 +416,27 @@ class _Attempts:
                 executor=node._compute,
                 calls=node._means.calls,
                 interrupted=lambda: NodeStopped.code if self._active.suspended else JobCancelled.code,
+                room=room,
+                traffic=self._active.traffic,
             )
         finally:
             for channel in channels.values():
                 await channel.close(ComputeError.code)
 
+    def _begin(self, resumed: int) -> None:
+        """Count a bucket that is begun again; raises ProtocolAbort if it was too often."""
+        self._in_a_row = self._in_a_row + 1 if resumed == self._begun_at else 0
+        self.repeats += self._begun_at is not None
+        self._begun_at = resumed
+        most = self._runner._peer_settings.max_repeats
+        if self._in_a_row > most:
+            raise ProtocolAbort(
+                f"the line was cut {self._in_a_row} times after checkpoint {resumed}: "
+                "a bucket is not shown to a peer without end"
+            )
+
     def _count(self, channels: Mapping[str, JobChannel]) -> None:
-        for role in self._counted & channels.keys():
+        for role in self.counted & channels.keys():
             channels[role].count(self._active.meter.note_sent_to_consumer)
 
 
@@ -399,35 +444,31 @@ class _Attempts:
 _COMES_BACK = ("", PeerLost.code, NodeStopped.code, PeerNotReady.code)
 
 
-def _ending(job: str, error: Exception) -> tuple[Ending, bool]:
-    """The final state behind an error, and whether it is this node's own fault."""
+def ending_of(job: str, error: Exception) -> Ending:
+    """The final state behind an error."""
     if isinstance(error, Refused):
-        return Ending("refused", error.code, error.rule, short(error.message), error.remedy), False
+        return Ending("refused", error.code, error.rule, short(error.message), error.remedy)
     if isinstance(error, JobCancelled):
-        return Ending("cancelled", error.code, message=short(error.message)), False
+        return Ending("cancelled", error.code, message=short(error.message))
     if isinstance(error, TimeoutError):
-        return Ending(
-            "expired", "job.deadline", message="the job's deadline passed before it was done"
-        ), False
+        return Ending("expired", "job.deadline", message="the job's deadline passed before it was done")
     if isinstance(error, DataError):
         # It names file, line and reason, never a value; where the file lies stays at home.
         log.error("job %s: %s", job, error.message)
-        return Ending("failed", error.code, message=short(_without_folders(error.message))), True
+        return Ending("failed", error.code, message=short(_without_folders(error.message)))
     if isinstance(error, NodeStopped | OutOfMemory | ExecutorFailed):
-        return Ending("failed", error.code, message=short(error.message)), True
+        return Ending("failed", error.code, message=short(error.message))
     if isinstance(error, ComputeError):
         log.warning("job %s failed: %s: %s", job, error.code, error.message)
-        return Ending("failed", error.code, message=short(error.message)), False
+        return Ending("failed", error.code, message=short(error.message))
     if isinstance(error, MemoryError | DeviceOutOfMemory):
         log.error("job %s: out of memory: %s", job, error)
-        return Ending(
-            "failed", OutOfMemory.code, message="the computation does not fit this node's memory"
-        ), True
+        return Ending("failed", OutOfMemory.code, message="the computation does not fit this node's memory")
     if isinstance(error, AccelError):
         log.error("job %s failed: %s", job, error)
-        return Ending("failed", error.code, message="an input does not fit the computation"), True
+        return Ending("failed", error.code, message="an input does not fit the computation")
     log.error("job %s failed unexpectedly", job, exc_info=error)
-    return Ending("failed", "node.internal", message="an unexpected error: the node's log has it"), True
+    return Ending("failed", "node.internal", message="an unexpected error: the node's log has it")
 
 
 def _without_folders(message: str) -> str:

@@ -31,6 +31,7 @@ from compute.node.store import Store
 from compute.protocols.directory import DirectoryCache
 from compute.protocols.executors import InlineExecutor, make_executor
 from compute.wire.canonical import to_hex
+from compute.wire.channel import MAX_MESSAGE_BYTES
 from compute.wire.messages import NodeIdentity
 from compute.wire.records import ChannelLimits
 from contracts.errors import ContractError
@@ -94,7 +95,7 @@ class Node:
             self.ledger.addresses,
             self.jobs.ended_as,
             connect_timeout_s=float(config.peers.connect_timeout_s),
-            limits=ChannelLimits(),
+            limits=ChannelLimits(max_buffered_bytes=max(MAX_MESSAGE_BYTES, config.limits.memory_bytes // 8)),
         )
         self.runner = Runner(
             config=config,

@@ -23,6 +23,7 @@ from accel.errors import AccelError, BackendUnavailable, DeviceOutOfMemory, Self
 from compute.errors import (
     BadInput,
     BadMessage,
+    CancelledElsewhere,
     CohortTooSmall,
     ComputeError,
     DataError,
@@ -431,6 +432,6 @@ def _stopped_by(role: str, error: PeerLost) -> ComputeError:
         return ProtocolAbort(f"{role} stopped the protocol", peer_code=code)
     if code in _CANNOT_GO_ON:
         return ProtocolAbort(f"{role} cannot go on ({code})", peer_code=code)
-    if code == JobCancelled.code:
-        return JobCancelled(f"{role} cancelled the job", peer_code=code)
+    if code in (JobCancelled.code, CancelledElsewhere.code):
+        return CancelledElsewhere(f"{role} cancelled its part: nothing is released here", peer_code=code)
     return PeerLost(f"{role}: {error.message}", **error.detail)

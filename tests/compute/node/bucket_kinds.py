@@ -18,6 +18,7 @@ import msgspec
 import pyarrow as pa
 from msgspec import Meta
 
+from accel.errors import InvalidPoint
 from compute.node.__main__ import main
 from compute.protocols import protocol
 from compute.protocols.protocol import (
@@ -35,11 +36,16 @@ from compute.protocols.protocol import (
 from compute.wire.messages import JobSpec
 
 ROLES = ("left", "right")
+# Data that no point is encoded as.
+POISON = b"\xff" * 16
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     buckets: Annotated[int, Meta(ge=1, le=100)]
     pause_ms: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    # What the left role spills for each bucket, and what it puts into its result's rows.
+    weight_kib: Annotated[int, Meta(ge=0)] = 0
+    row_kib: Annotated[int, Meta(ge=0)] = 0
 
 
 class Share(Message, frozen=True, tag="test.share"):
@@ -57,12 +63,22 @@ def start(session: Session, table: pa.Table | None) -> Steps:
         yield Send(peer, Share(bucket, session.rng(16)))
         share = yield from receive(peer, Share)
         assert share.bucket == bucket
+        if share.data == POISON:
+            raise InvalidPoint("point 0 is off the curve", index=0)
+        if session.role == "left":
+            session.workspace.append("weight", bytes(params.weight_kib << 10))
         session.workspace.write(f"bucket.{bucket}", json.dumps([bucket, os.getpid()]).encode())
         session.workspace.append("spill", bytes([bucket]))
         yield Checkpoint(bucket + 1)
     done = [json.loads(bytes(session.workspace.read(f"bucket.{index}"))) for index in range(params.buckets)]
     assert bytes(session.workspace.read("spill")) == bytes(range(params.buckets))
-    rows = pa.table({"bucket": [row[0] for row in done], "process": [row[1] for row in done]})
+    columns: dict[str, list[Any]] = {
+        "bucket": [row[0] for row in done],
+        "process": [row[1] for row in done],
+    }
+    if session.role == "left" and params.row_kib:
+        columns["weight"] = [os.urandom(params.row_kib << 10) for _ in done]
+    rows = pa.table(columns)
     return Output(
         sealed=json.dumps(len(done)).encode(), rows=rows, units=params.buckets, metrics={"buckets": len(done)}
     )

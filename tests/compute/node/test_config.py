@@ -81,7 +81,7 @@ def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "own_fault", "sent", "units"),
+    ("state", "stopped", "sent", "units"),
     [
         ("cancelled", False, 0, 0),
         ("cancelled", False, 1, 5),
@@ -91,11 +91,11 @@ def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path: Path) -> None:
         ("refused", False, 2, 0),
     ],
 )
-def test_what_a_consumer_was_sent_is_charged(state: str, own_fault: bool, sent: int, units: int) -> None:
+def test_what_a_consumer_was_sent_is_charged(state: str, stopped: bool, sent: int, units: int) -> None:
     meter = Meter(5)
     for _ in range(sent):
         meter.note_sent_to_consumer()
-    assert meter.ended_early(state, own_fault=own_fault) == units  # type: ignore[arg-type]
+    assert meter.ended_early(state, stopped=stopped) == units  # type: ignore[arg-type]
 
 
 def test_a_protocol_cannot_use_more_than_was_reserved() -> None:

@@ -116,7 +116,10 @@ def test_cancel_ends_the_job_on_both_sides(
     status = client.cancel(order.job)
     assert (status.state, status.reason) == ("cancelled", "job.cancelled")
     assert client.cancel(order.job) == status
-    assert right.wait_final(order.job).state == "cancelled"
+    assert "cancelled at this node by its consumer or through the portal" in status.message
+    status = right.wait_final(order.job)
+    assert (status.state, status.reason) == ("cancelled", "job.cancelled_elsewhere")
+    assert "left cancelled its part" in status.message
     assert left.portal.result(order.job) is None
     settled(order, left, left_grant)
     settled(order, right, right_grant)

@@ -34,10 +34,28 @@ def test_what_the_consumers_own_node_plays_is_the_consumers() -> None:
 @pytest.mark.parametrize("state", ["cancelled", "failed", "expired"])
 def test_a_consumer_that_was_sent_something_pays_for_hanging_up(state: JobState) -> None:
     meter = Meter(9)
-    assert meter.ended_early(state, own_fault=False) == 0
+    assert meter.ended_early(state) == 0
     meter.note_sent_to_consumer()
-    assert meter.ended_early(state, own_fault=False) == 9
-    assert meter.ended_early(state, own_fault=True) == 0
+    assert meter.ended_early(state) == 9
+    assert meter.ended_early(state, stopped=True) == 0
+
+
+@pytest.mark.parametrize(
+    ("used", "repeats", "buckets", "charged"),
+    [
+        (10, 0, 5, 10),
+        (10, 1, 5, 12),
+        (10, 2, 3, 17),
+        (10, 1, 1, 20),
+        (10, 1, 0, 20),
+        (10, 9, 1, 30),
+        (0, 3, 1, 0),
+    ],
+)
+def test_a_bucket_that_was_sent_to_a_consumer_again_is_paid_again_up_to_what_was_reserved(
+    used: int, repeats: int, buckets: int, charged: int
+) -> None:
+    assert Meter(30).repeated(used, repeats, buckets) == charged
 
 
 def test_no_more_is_charged_than_was_reserved() -> None:
@@ -58,8 +76,8 @@ def test_what_is_sent_first_is_noted_before_it_leaves_and_once() -> None:
 def test_an_earlier_attempt_that_sent_something_counts_in_a_later_one() -> None:
     noted: list[int] = []
     meter = Meter(9, 1, lambda: noted.append(1))
-    assert meter.ended_early("cancelled", own_fault=False) == 9
-    assert meter.ended_early("failed", own_fault=True) == 0
+    assert meter.ended_early("cancelled") == 9
+    assert meter.ended_early("failed", stopped=True) == 0
     assert meter.completed(4) == 4
     meter.note_sent_to_consumer()
     assert noted == [], "it is on record already"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from compute.errors import DiskFull
 from compute.keys.signer import NodeSigner
 from compute.node import database
 from compute.node.database import StoreDamaged
@@ -168,3 +169,14 @@ def test_a_database_of_a_later_version_is_refused(tmp_path: Path) -> None:
         db.execute("PRAGMA user_version = 99")
     with pytest.raises(StoreDamaged, match="schema 99"):
         Store(path)
+
+
+def test_a_full_disk_is_a_typed_error_and_the_next_write_succeeds(store: Store) -> None:
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(DiskFull):
+        store.set_meta("name", "x" * 1_000_000)
+    store.set_meta("name", "small")
+    assert store.meta("name") == "small"
+    store._db.execute("PRAGMA max_page_count = 1073741823")
+    store.set_meta("name", "x" * 1_000_000)
