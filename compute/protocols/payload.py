@@ -21,6 +21,14 @@ def encode(value: Any) -> bytes:
     return msgspec.json.encode(value)
 
 
+def encode_padded(value: msgspec.Struct, longest: msgspec.Struct) -> bytes:
+    """JSON of a struct, as long as ``longest`` would be: its text ``padding`` fills it up, so that its length
+    does not tell its numbers."""
+    # Never empty: a field may be left out if it is.
+    lengths = [len(encode(msgspec.structs.replace(each, padding=" "))) for each in (longest, value)]
+    return encode(msgspec.structs.replace(value, padding=" " * (1 + lengths[0] - lengths[1])))
+
+
 def decode(payload_type: type[T], payloads: Mapping[str, bytes], role: str) -> T:
     """The payload of ``role`` as this type; raises BadMessage if it is missing or does not fit."""
     if role not in payloads:

@@ -2,22 +2,29 @@
 
 import hashlib
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from compute.errors import BadInput, BadMessage, CohortTooSmall, ProtocolAbort
+from compute.errors import BadInput, BadMessage, CohortTooSmall, DataError, PeerLost, ProtocolAbort
 from compute.protocols import payload, stream
+from compute.protocols.directory import DirectoryWorkspace
 from compute.protocols.protocol import Progress, Session
+from compute.protocols.psi.ecdh import cost as points_cost
+from compute.protocols.psi.ecdh import masking
+from compute.protocols.psi.ecdh import oprf as blocks
 from compute.protocols.psi.ecdh.oprf import Points
-from compute.protocols.psi.sum import totals
+from compute.protocols.psi.sum import protocol, totals
 from compute.protocols.psi.sum.cost import cost
 from compute.protocols.runner import RunResult
 from compute.protocols.sets import Size
 from compute.protocols.stream import Block
+from compute.protocols.workspace import MemoryWorkspace, Workspace
 from compute.wire import codec
 from tests.compute.protocols.hostile import replacing
+from tests.compute.protocols.interrupted import Interrupted
 from tests.compute.protocols.jobs import Job, seeded
 
 KEYS: dict[str, dict[str, bytes]] = {}
@@ -181,9 +188,16 @@ def test_floors_end_both_sides(values: range, members: range) -> None:
     assert {type(end) for end in ends.values()} == {CohortTooSmall}
 
 
-def test_nothing_is_released_of_an_empty_intersection_even_without_a_floor() -> None:
-    with pytest.raises(CohortTooSmall):
-        job({"id": ["a"], "v": [1]}, ["b"], ["v"]).run()
+@pytest.mark.parametrize("floor", [0, 1])
+def test_nothing_is_released_of_an_empty_intersection_even_without_a_floor(floor: int) -> None:
+    with pytest.raises(CohortTooSmall, match="no key in common"):
+        job({"id": ["a"], "v": [1]}, ["b"], ["v"], floor=floor).run()
+
+
+def test_the_length_of_what_is_sealed_does_not_tell_the_count() -> None:
+    table = {"id": [f"k{i}" for i in range(12)], "v": [1] * 12}
+    runs = [job(table, [f"k{i}" for i in range(count)], ["v"], scheme="ou").run() for count in (1, 12)]
+    assert len({len(run.outputs["members"].sealed) for run in runs}) == 1
 
 
 def test_no_identifier_and_no_value_crosses_and_two_runs_share_nothing() -> None:
@@ -298,3 +312,142 @@ def test_a_key_of_another_scheme_is_refused() -> None:
     done = job({"id": ["a"], "v": [1]}, ["a"], ["v"], scheme="ou")
     with pytest.raises(BadInput, match="no paillier key"):
         totals.public_key("paillier", done.params.public_key)
+
+
+# -- larger than the memory, and cut
+
+LITTLE = 4 << 10
+
+
+def little(values: int, members: range, **params: Any) -> Job:
+    table = {
+        "id": [f"k{i // 3}" for i in range(values)],
+        "v": [2**i if i < 60 else -i for i in range(values)],
+        "w": [None if i % 5 == 0 else i / 8 for i in range(values)],
+        "age": list(range(values)),
+    }
+    storage = {role: {"memory_bytes": LITTLE} for role in ("values", "members")}
+    return job(table, [f"k{i}" for i in members], ["v", "w"], scheme="ou", storage=storage, **params)
+
+
+def expected(values: range, members: range) -> dict[str, Any]:
+    rows = [i for i in values if i // 3 in members]
+    return {
+        "count": len({i // 3 for i in rows}),
+        "rows": len(rows),
+        "sums": {
+            "v": float(sum(2**i if i < 60 else -i for i in rows)),
+            "w": sum(i / 8 for i in rows if i % 5),
+        },
+    }
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of 8 points and two ciphertexts, steps of 16 points, stretches of 6 keys, 4 rows at once."""
+    for module in (blocks, masking, points_cost):
+        monkeypatch.setattr(module, "BLOCK", 8)
+    monkeypatch.setattr(masking, "STEP_BLOCKS", 2)
+    monkeypatch.setattr(stream, "BLOCK_BYTES", 2 * 256)
+    monkeypatch.setattr(protocol, "_LEAST_STRETCH", 5)
+    monkeypatch.setattr(totals, "_LEAST_ROWS", 4)
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_sets_beyond_the_memory_add_as_the_plaintext_join(on_disk: bool, tmp_path: Path) -> None:
+    condition = {"column": "age", "op": "ge", "value": "20"}
+    done = little(110, range(15, 70), filter=[condition])
+    spaces: dict[str, Workspace] = {
+        role: DirectoryWorkspace(tmp_path / role) if on_disk else MemoryWorkspace()
+        for role in ("values", "members")
+    }
+    for role, space in spaces.items():
+        done.storage[role]["workspace"] = space
+    run = done.run()
+    assert done.open(run) == expected(range(20, 110), range(15, 70))
+    assert "sum.rows" in spaces["values"].names(), "the filtered rows were spilled"
+    for space in spaces.values():
+        assert len([name for name in space.names() if name.startswith("mask.tags.")]) >= 8
+    assert len([name for name in spaces["members"].names() if name.startswith("sum.matched.")]) == 6
+    predicted = cost(31, 55, 2, scheme="ou", modulus_bits=2048).bytes_sent
+    for role, sent in predicted.items():
+        assert run.bytes_sent(role) == pytest.approx(sent, rel=0.02)
+    assert run.progress["values"][-1] == Progress("stats.encrypt", 31, 31)
+    assert run.progress["members"][-1] == Progress("stats.receive", 31, 31)
+
+
+@pytest.mark.usefixtures("short")
+def test_a_key_with_more_rows_than_are_added_at_once() -> None:
+    table = {"id": ["a"] * 11 + ["b"] * 2 + ["c"] * 9, "v": [2**i for i in range(22)]}
+    storage = {"values": {"memory_bytes": 64}}
+    done = job(table, ["a", "c", "x"], ["v"], scheme="ou", storage=storage)
+    assert done.result() == {
+        "count": 2,
+        "rows": 20,
+        "sums": {"v": float(sum(2**i for i in range(22) if i not in (11, 12)))},
+    }
+
+
+@pytest.mark.usefixtures("short")
+def test_a_job_that_was_cut_goes_on_with_the_same_sums() -> None:
+    wanted = expected(range(70), range(9, 40))
+    whole = Interrupted(little(70, range(9, 40))).attempt()
+    resumed = set()
+    # Resuming and agreeing are messages too, and so is every mark.
+    for who, cuts in (("values", (3, 7, 8, 10, 11, 14, 17, 20, 23)), ("members", (5, 9, 11))):
+        for allowed in cuts:
+            run = Interrupted(little(70, range(9, 40)))
+            first = run.attempt({who: allowed})
+            assert any(isinstance(end, PeerLost) for end in first.values()), (who, allowed)
+            second = run.attempt()
+            resumed.add(run.resumed[-1])
+            for role, end in second.items():
+                assert isinstance(end, RunResult), (who, allowed, second)
+                assert isinstance(whole[role], RunResult)
+                assert (end.bytes_in, end.bytes_out) == (whole[role].bytes_in, whole[role].bytes_out)
+            sealed = {"members": second["members"].output.sealed}
+            assert run.job.kind.open_result(run.job.consumer(), sealed) == wanted
+            points = [m.data for m in run.sent["values"] if isinstance(m, Points)]
+            elements = {data[at : at + 32] for data in points for at in range(0, len(data), 32)}
+            assert run.resumed[-1] == 0 or len(elements) == 24, "the same points, and no others"
+    assert resumed >= {0, 1, 2, 3, 4, 5, 6}, resumed
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("column", ["id", "v"])
+def test_another_input_on_resume_is_refused(column: str) -> None:
+    run = Interrupted(little(70, range(9, 40)))
+    run.attempt({"values": 14})
+    table = run.job.tables["values"]
+    changed = pa.chunked_array([table[column].combine_chunks().take(pa.array([*range(69), 0]))])
+    run.job.tables["values"] = table.set_column(table.column_names.index(column), column, changed)
+    ends = run.attempt()
+    assert run.resumed[-1] > 0
+    assert "than when the job began" in str(ends["values"])
+    assert all(isinstance(end, ProtocolAbort) for end in ends.values()), ends
+
+
+def test_a_total_that_is_damaged_is_told() -> None:
+    public = totals.public_key("ou", little(9, range(3)).params.public_key)
+    for damaged in (b"", bytes(255), bytes(256), b"\xff" * 256):
+        with pytest.raises(DataError, match="total so far"):
+            totals.restored(public, memoryview(damaged), 3, 2)
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("twice", [False, True])
+def test_ciphertexts_out_of_turn_end_both_sides(twice: bool) -> None:
+    done = little(70, range(9, 40))
+    count = 0
+
+    def replace(n: int, message: Any) -> list[Any]:
+        nonlocal count
+        # Tags have six bytes: 31 of them are one block.
+        if not isinstance(message, Block):
+            return [message]
+        count += 1
+        return ([message, message] if twice else []) if count == 4 else [message]
+
+    ends = done.run_async({"values": replacing(done.steps("values"), replace)})
+    assert isinstance(ends["members"], ProtocolAbort), ends

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from compute.protocols.cost import Cost, array_bytes, message_bytes
 from compute.protocols.psi.ecdh.cost import points_bytes
 from compute.protocols.psi.ecdh.curves import GROUPS, CurveName
+from compute.protocols.psi.ecdh.masking import returned_bytes
 from compute.protocols.sets import Size
-from compute.protocols.stream import tag_bytes
 
 
 def cost(
@@ -16,7 +16,7 @@ def cost(
 ) -> Cost:
     """``left`` and ``right`` are the numbers of distinct keys."""
     sizes = {"left": left, "right": right}
-    width = tag_bytes(left, right)
+    width = returned_bytes(left, right)
     sent = {}
     for role, peer in (("left", "right"), ("right", "left")):
         sent[role] = message_bytes(Size(sizes[role])) + points_bytes(sizes[role], GROUPS[curve].point_bytes)

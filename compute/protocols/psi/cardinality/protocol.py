@@ -5,7 +5,8 @@
     to each role of ``output_to``, from its peer: tags of its own keys under both secrets, sorted
 
 The role multiplies the peer's elements itself, takes their tags and counts those that are among its own. Its
-own tags came back sorted, so it cannot tell to which of its keys one belongs. Building block and sources:
+own tags came back sorted, so it cannot tell to which of its keys one belongs. Sets larger than the memory lie
+on disk, and a job that was cut goes on from its last checkpoint. Building block and sources:
 `compute.protocols.psi.ecdh.masking`; also De Cristofaro, Gasti, Tsudik, "Fast and Private Computation of
 Cardinality of Set Intersection and Union", CANS 2012. Leakage: README.md.
 """
@@ -22,21 +23,13 @@ from msgspec import Meta
 from compute.errors import BadInput, BadMessage
 from compute.protocols import payload
 from compute.protocols.identifiers import Normalisation
-from compute.protocols.keyset import key_set
 from compute.protocols.participants import require_roles
-from compute.protocols.protocol import JobKind, Output, Send, Session, Steps, receive, register
+from compute.protocols.protocol import JobKind, Output, Session, Steps, register
+from compute.protocols.psi.buckets import collect
 from compute.protocols.psi.ecdh.curves import CurveName
-from compute.protocols.psi.ecdh.masking import double_mask, member, receive_sorted, send_sorted
+from compute.protocols.psi.ecdh.masking import begin, compare_tags, exchange, return_tags, swap_tags
 from compute.protocols.psi.ecdh.oprf import Function, context
-from compute.protocols.sets import (
-    MAX_ELEMENTS,
-    KeysOfSides,
-    Size,
-    check_intersection,
-    check_peer_size,
-    check_size,
-)
-from compute.protocols.stream import tag_bytes, uniform_order
+from compute.protocols.sets import MAX_ELEMENTS, KeysOfSides, check_intersection, check_size
 from compute.wire.messages import JobSpec
 
 ROLES = ("left", "right")
@@ -64,10 +57,14 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Counts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What an outputting role seals for the consumer: the measures that were asked for."""
+    """What an outputting role seals for the consumer: the measures that were asked for.
+
+    ``padding`` makes it as long as it could be, so that its length does not tell a count.
+    """
 
     intersection: Annotated[int, Meta(ge=0)] | None = None
     union: Annotated[int, Meta(ge=0)] | None = None
+    padding: str = ""
 
 
 def start(session: Session, table: pa.Table | None) -> Steps:
@@ -77,38 +74,46 @@ def start(session: Session, table: pa.Table | None) -> Steps:
     params: Params = session.params
     me = session.role
     peer = ROLES[1 - ROLES.index(me)]
-    keys = key_set(table, getattr(params.keys, me), params.normalise)
-    check_size(me, len(keys), params.max_elements, session.min_cohort)
-    items = keys.digests[uniform_order(len(keys), session.rng)]
-
-    yield Send(peer, Size(len(items)))
-    count = (yield from receive(peer, Size)).count
-    check_peer_size(peer, count, params.max_elements, session.min_cohort)
+    source = yield from collect(session, table, getattr(params.keys, me), params.normalise)
+    check_size(me, source.count, params.max_elements, session.min_cohort)
     function = Function(params.curve, context(params.curve, b"cardinality", session.binding))
-    theirs = yield from double_mask(session, peer, function, items, count)
-    width = tag_bytes(len(items), count)
-    if peer in params.output_to:
-        yield from send_sorted(peer, theirs, width)
+    pieces = (keys.digests for keys in source.pieces())
+    side = yield from begin(session, peer, function, source, pieces)
+    yield from exchange(side)
+    shared = 0
+    if len(params.output_to) == 2:
+        shared = yield from swap_tags(side)
+    elif me in params.output_to:
+        shared = yield from compare_tags(side)
+    else:
+        yield from return_tags(side)
     metrics = {
-        "elements": len(keys),
-        "peer_elements": count,
-        "rows_repeated": keys.repeated,
-        "rows_without_key": keys.without_key,
-        "rows_unfit": keys.unfit,
+        "elements": source.count,
+        "peer_elements": side.theirs,
+        "rows_repeated": source.repeated,
+        "rows_without_key": source.without_key,
+        "rows_unfit": source.unfit,
     }
     if me not in params.output_to:
-        return Output(units=len(keys), metrics=metrics)
-    mine = yield from receive_sorted(peer, len(items), width)
-    shared = int(member(mine, theirs[:, :width]).sum())
+        return Output(units=source.count, metrics=metrics)
     check_intersection(shared, session.min_cohort)
-    found = {"intersection": shared, "union": len(items) + count - shared}
-    asked: dict[str, int] = {measure: found[measure] for measure in params.measures}
+    found = {"intersection": shared, "union": side.mine + side.theirs - shared}
+    asked = {measure: found[measure] for measure in params.measures}
     return Output(
-        sealed=payload.encode(Counts(**asked)),
+        sealed=_sealed(asked),
         rows=pa.table({measure: [value] for measure, value in asked.items()}),
-        units=len(keys),
+        units=source.count,
         metrics=metrics,
     )
+
+
+def _sealed(asked: Mapping[Measure, int]) -> bytes:
+    most = dict.fromkeys(asked, 2 * MAX_ELEMENTS)
+    return payload.encode_padded(_counts(asked), _counts(most))
+
+
+def _counts(asked: Mapping[Measure, int]) -> Counts:
+    return Counts(asked.get("intersection"), asked.get("union"))
 
 
 def _roles(spec: JobSpec, params: Params) -> tuple[str, ...]:
@@ -125,7 +130,10 @@ def _units(spec: JobSpec, params: Params, role: str) -> int:
 
 def _open(session: Session, payloads: Mapping[str, bytes]) -> dict[str, Any]:
     params: Params = session.params
-    results = [payload.decode(Counts, payloads, role) for role in params.output_to]
+    results = [
+        msgspec.structs.replace(payload.decode(Counts, payloads, role), padding="")
+        for role in params.output_to
+    ]
     if any(result != results[0] for result in results):
         raise BadMessage("the roles report different counts")
     opened: dict[str, Any] = {measure: getattr(results[0], measure) for measure in params.measures}
@@ -155,5 +163,6 @@ KIND = register(
             "curve": "curve25519",
             "max_elements": 100_000,
         },
+        resumable=True,
     )
 )

@@ -1,8 +1,20 @@
 """Double masking: each side's keys under both sides' secrets, as tags of which the order says nothing.
 
-Both roles run `double_mask`: each hashes its items to the curve, multiplies by its own fresh scalar and sends
-them; each multiplies what it gets once more. Scalars commute, so equal items end in equal tags. A role that
-returns the peer's tags sorts them first: the peer then counts how many are known to both, not which.
+    both           Size
+    per step       {secret · H(item)} of a stretch of each side's items, in one uniformly random order
+    both           no tag occurs twice; from here on no other points are taken
+    who is asked   the peer's own tags under both secrets, in the order of their bytes
+
+Scalars commute, so equal items end in equal tags. A role that returns the peer's tags sorts them first: the
+peer then counts how many are known to both, not which.
+
+Nothing is held that grows with the sets: items lie in their random order on disk, the peer's tags in bins by
+their first bits, which are sorted, sent and compared one at a time. A bin is local and says nothing: tags are
+pseudorandom, and what is in it is known only to who compares, who cannot tell which keys these are.
+
+A job that goes on from a checkpoint uses the secret, the order and the tags it began with, and only for the
+same input: what is sent again is what was sent before. Two checkpoints lie between the last point and the
+first tag, and no role is ever wound back by more than one: so nobody gets the tags of a second set.
 
 Source: Huberman, Franklin, Hogg, "Enhancing Privacy and Trust in Electronic Communities", EC 1999; with the
 shuffle of Ion et al., "On Deploying Secure Computing: Private Intersection-Sum-with-Cardinality", EuroS&P
@@ -11,52 +23,210 @@ shuffle of Ion et al., "On Deploying Secure Computing: Private Intersection-Sum-
 
 from __future__ import annotations
 
+import hmac
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from accel import sm3
-from compute.errors import ProtocolAbort
-from compute.protocols.protocol import Call, Part, Progress, Send, Session, compute
-from compute.protocols.psi.ecdh.curves import GROUPS, Rows, blind, multiply_received
+from compute.errors import DataError, ProtocolAbort
+from compute.protocols.keyset import DIGEST_BYTES
+from compute.protocols.protocol import (
+    Call,
+    Checkpoint,
+    Effect,
+    Part,
+    Progress,
+    Receive,
+    Reply,
+    Send,
+    Session,
+    compute,
+    receive,
+)
+from compute.protocols.psi.bins import Bins, Rows, bins_for, rows_of, shuffle, taken
+from compute.protocols.psi.buckets import Facts, bound
+from compute.protocols.psi.ecdh.curves import GROUPS, blind, multiply_received
 from compute.protocols.psi.ecdh.oprf import BLOCK, LEAD, Function, Points, receive_block, spans_of
-from compute.protocols.stream import receive_array, send_array
+from compute.protocols.psi.matching import match
+from compute.protocols.sets import Size, check_peer_size
+from compute.protocols.stream import (
+    receive_array,
+    receive_blocks,
+    send_array,
+    sorted_order,
+    tag_bytes,
+)
+from compute.protocols.workspace import Workspace
 
-# A tag as it is kept; on the wire it is cut to `stream.tag_bytes`.
+# A tag as it is kept; on the wire it is cut to `returned_bytes`.
 TAG_BYTES = 16
+PLACE_BYTES = 8
+# A step is at least so many blocks (2 s of a core on curve25519), and at most one of so many of the job.
+STEP_BLOCKS = 16
+MOST_STEPS = 256
+# What a tag takes while its bin is compared.
+_MATCH_BYTES = 128
+
+_BEGUN = "mask.begun"
+_ITEMS = "mask.items"
+_TAGS = "mask.tags"
 
 
-def double_mask(session: Session, peer: str, function: Function, items: Rows, theirs: int) -> Part[Rows]:
-    """Exchange masked items; returns tags of the peer's ``theirs`` items in its order, (theirs, 16).
+class _Begun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a job that goes on has to go on with: its input, its secret, both sizes, how tags are dealt."""
 
-    ``items`` (n, 32) are distinct and in random order already. Raises ProtocolAbort for blocks that are not
-    due and for points that are invalid or repeated.
+    checksum: bytes
+    scalar: bytes
+    mine: int
+    theirs: int
+    bins: int
+
+
+@dataclass(frozen=True, repr=False)  # holds a secret
+class Masking:
+    """One role's part. ``records`` are ours in their random order, mapped; each begins with an item.
+
+    ``tags`` are the peer's under both secrets; with their places if ``placed``.
     """
-    group = GROUPS[function.curve]
-    scalar = group.random_scalar(session.rng)
-    tags = np.empty((theirs, TAG_BYTES), np.uint8)
-    sent = done = 0
-    while sent < len(items) or done < theirs:
-        # Both sides are ahead of each other by LEAD blocks, and wait for half as many at most.
-        while sent < len(items) and (sent - done < LEAD * BLOCK or done == theirs):
-            spans = spans_of(sent, len(items), session)
-            calls = [Call(blind, (function.curve, items[a:b], function.dst, scalar)) for a, b in spans]
-            for (first, last), points in zip(spans, (yield from compute(calls)), strict=True):
-                yield Send(peer, Points(first // BLOCK, points.tobytes()))
-                sent = last
-            yield Progress("psi.blind", sent, len(items))
-        if done == theirs:
-            continue
-        spans = spans_of(done, theirs, session)
-        calls = []
-        for first, last in spans:
-            points = yield from receive_block(peer, first, last - first, group.point_bytes)
-            calls.append(Call(tags_of_received, (function, points, scalar, peer)))
-        for (first, last), block in zip(spans, (yield from compute(calls)), strict=True):
-            tags[first:last] = block
-            done = last
-        yield Progress("psi.double_blind", done, theirs)
-    require_different(tags, f"{peer} sent a group element twice")
-    return tags
+
+    session: Session
+    peer: str
+    function: Function
+    scalar: bytes
+    mine: int
+    theirs: int
+    records: Rows
+    tags: Bins
+
+    @property
+    def placed(self) -> bool:
+        """Does every tag of the peer carry the place at which its point came?"""
+        return self.tags.width > TAG_BYTES
+
+    @property
+    def step(self) -> int:
+        """How many items of each side a step has: public, and the same at both."""
+        blocks = -(-max(self.mine, self.theirs) // BLOCK)
+        return BLOCK * max(STEP_BLOCKS, -(-blocks // MOST_STEPS))
+
+    @property
+    def steps(self) -> int:
+        """How many steps there are; one even if there is nothing to do."""
+        return max(1, -(-max(self.mine, self.theirs) // self.step))
+
+    @property
+    def sealed(self) -> int:
+        """The checkpoint from which on no points are taken: the last of `exchange`."""
+        return self.steps + 1
+
+    def bin_of(self, tags: Rows) -> npt.NDArray[np.int64]:
+        """The bin of each tag: ascending tags have ascending bins."""
+        if self.tags.count == 1:
+            return np.zeros(len(tags), np.int64)
+        return (_words(tags)[:, 0] >> np.uint64(65 - self.tags.count.bit_length())).astype(np.int64)
+
+
+def begin(
+    session: Session,
+    peer: str,
+    function: Function,
+    source: Facts,
+    records: Iterable[Rows],
+    width: int = DIGEST_BYTES,
+    *,
+    placed: bool = False,
+) -> Part[Masking]:
+    """Exchange sizes and put our records in their random order; or take up what was begun.
+
+    ``records`` are distinct items of 32 bytes, each with whatever belongs to it, ``source.count`` in all.
+    Raises CohortTooSmall or ProtocolAbort if the peer's set may not be compared with ours, and ProtocolAbort
+    if a job that goes on has another input than it began with.
+    """
+    workspace = session.workspace
+    if session.resumed:
+        begun = _read(workspace)
+        if not hmac.compare_digest(begun.checksum, source.checksum):
+            raise ProtocolAbort("our input is another than when the job began: start a new job")
+    else:
+        yield Send(peer, Size(source.count))
+        theirs = (yield from receive(peer, Size)).count
+        check_peer_size(peer, theirs, session.params.max_elements, session.min_cohort)
+        yield from shuffle(session, _ITEMS, records, source.count, width)
+        scalar = GROUPS[function.curve].random_scalar(session.rng)
+        bins = bins_for((source.count + theirs) * _MATCH_BYTES, session.memory_bytes)
+        begun = _Begun(source.checksum, scalar, source.count, theirs, bins)
+        workspace.write(_BEGUN, msgspec.msgpack.encode(begun))
+    tags = Bins(workspace, _TAGS, begun.bins, TAG_BYTES + PLACE_BYTES * placed)
+    if not session.resumed:
+        tags.clear()
+    ours = rows_of(workspace.read(_ITEMS), width)
+    return Masking(session, peer, function, begun.scalar, begun.mine, begun.theirs, ours, tags)
+
+
+def exchange(side: Masking) -> Part[None]:
+    """Mask both sides' items; the peer's tags lie in ``side.tags`` then. Yields checkpoints 1 to ``sealed``.
+
+    Raises ProtocolAbort for blocks that are not due and for points that are invalid or repeated.
+    """
+    for step in range(side.session.resumed, side.steps):
+        yield from _step(side, step)
+        yield Checkpoint(step + 1)
+    if side.session.resumed < side.sealed:
+        yield from _require_different(side)
+        yield Checkpoint(side.sealed)
+
+
+def return_tags(side: Masking) -> Part[None]:
+    """Return the peer's own tags in the order of their bytes. `exchange` is over."""
+    ascending = _Ascending(side)
+    width = returned_bytes(side.mine, side.theirs)
+    yield from send_array(side.peer, side.theirs, width, ascending.take, "psi.match")
+
+
+def compare_tags(side: Masking, found: Callable[[Rows], None] = lambda records: None) -> Part[int]:
+    """How many of our own tags, as the peer returns them, are among its own. `exchange` is over.
+
+    ``found`` is given the peer's tags that are ours too, some at a time. Raises ProtocolAbort unless what
+    comes ascends strictly and is spread as tags are.
+    """
+    comparison = _Comparison(side, found)
+    width = returned_bytes(side.mine, side.theirs)
+    yield from receive_blocks(side.peer, side.mine, width, "psi.match", comparison.take)
+    comparison.finish()
+    return comparison.count
+
+
+def swap_tags(side: Masking) -> Part[int]:
+    """`return_tags` and `compare_tags`, a block of each in turn: blocks do not pile up on either line."""
+    parts: tuple[Part[Any], ...] = return_tags(side), compare_tags(side)
+    turns: tuple[type[Effect], ...] = Send, Receive
+    longer = int(side.mine >= side.theirs)
+    replies: list[Reply] = [None, None]
+    results: dict[int, int] = {}
+    while len(results) < len(parts):
+        for index in {0, 1} - results.keys():
+            effect: Effect | None = None
+            while not isinstance(effect, turns[index]):
+                try:
+                    effect = parts[index].send(replies[index])
+                except StopIteration as stop:
+                    results[index] = stop.value
+                    break
+                # Of two parts side by side the longer tells how far both are.
+                if not isinstance(effect, Progress) or index == longer:
+                    replies[index] = yield effect
+    return results[1]
+
+
+def returned_bytes(one: int, other: int) -> int:
+    """Width of a tag that comes back: those of one side meet as rarely among themselves as with others."""
+    larger = max(one, other)
+    return min(TAG_BYTES, tag_bytes(larger, larger))
 
 
 def tags_of_received(function: Function, points: Rows, scalar: bytes, peer: str) -> Rows:
@@ -65,52 +235,167 @@ def tags_of_received(function: Function, points: Rows, scalar: bytes, peer: str)
     return np.ascontiguousarray(sm3.digest_many(doubled, prefix=function.context)[:, :TAG_BYTES])
 
 
+def _step(side: Masking, step: int) -> Part[None]:
+    session, peer, function = side.session, side.peer, side.function
+    group, ours = GROUPS[function.curve], side.records
+    sent, to_send = (min(at * side.step, side.mine) for at in (step, step + 1))
+    done, to_do = (min(at * side.step, side.theirs) for at in (step, step + 1))
+    while sent < to_send or done < to_do:
+        # Both sides are ahead of each other by LEAD blocks, and wait for half as many at most.
+        while sent < to_send and (sent - done < LEAD * BLOCK or done == to_do):
+            spans = spans_of(sent, to_send, session)
+            calls = [
+                Call(blind, (function.curve, _items(ours[a:b]), function.dst, side.scalar)) for a, b in spans
+            ]
+            for (first, last), points in zip(spans, (yield from compute(calls)), strict=True):
+                yield Send(peer, Points(first // BLOCK, points.tobytes()))
+                sent = last
+            yield Progress("psi.blind", sent, side.mine)
+        if done == to_do:
+            continue
+        spans = spans_of(done, to_do, session)
+        calls = []
+        for first, last in spans:
+            points = yield from receive_block(peer, first, last - first, group.point_bytes)
+            calls.append(Call(tags_of_received, (function, points, side.scalar, peer)))
+        for (first, last), tags in zip(spans, (yield from compute(calls)), strict=True):
+            side.tags.deal(_placed(tags, first) if side.placed else tags, side.bin_of(tags))
+            done = last
+        yield Progress("psi.double_blind", done, side.theirs)
+
+
+def _items(records: Rows) -> Rows:
+    return np.ascontiguousarray(records[:, :DIGEST_BYTES])
+
+
+def _placed(tags: Rows, first: int) -> Rows:
+    places = np.arange(first, first + len(tags), dtype=np.int64)
+    return np.concatenate([tags, places.view(np.uint8).reshape(-1, PLACE_BYTES)], axis=1)
+
+
+def places_of(records: Rows) -> npt.NDArray[np.int64]:
+    """The places that records of tags carry."""
+    return np.ascontiguousarray(records[:, TAG_BYTES:]).view(np.int64).reshape(-1)
+
+
+def _require_different(side: Masking) -> Part[None]:
+    """Before a tag goes out: multiplicities among them would tell which they are."""
+    total, most = 0, bound(side.theirs, side.tags.count)
+    for index in range(side.tags.count):
+        tags = side.tags.read(index)
+        total += len(tags)
+        # More than fall into a bin by chance are the same few again and again.
+        if len(tags) > most or _repeats(_sorted(tags[:, :TAG_BYTES])):
+            raise ProtocolAbort(f"{side.peer} sent a group element twice")
+        yield Progress("psi.match", 0, side.theirs)
+    if total != side.theirs:
+        raise DataError("the tags in the job's workspace are not those of its points")
+
+
+@dataclass(repr=False)
+class _Ascending:
+    """The peer's tags in the order of their bytes, bin after bin."""
+
+    side: Masking
+    bin: int = 0
+    held: Rows = field(default_factory=lambda: np.empty((0, TAG_BYTES), np.uint8))
+
+    def take(self, first: int, last: int) -> bytes:
+        """Tags ``first`` to ``last``: the next ones."""
+        width = returned_bytes(self.side.mine, self.side.theirs)
+        pieces, missing = [], last - first
+        while missing:
+            if not len(self.held):
+                if self.bin == self.side.tags.count:
+                    raise DataError("the tags in the job's workspace are not those of its points")
+                self.held = _sorted(self.side.tags.read(self.bin)[:, :TAG_BYTES])
+                self.bin += 1
+            piece, self.held = self.held[:missing], self.held[missing:]
+            pieces.append(piece[:, :width].tobytes())
+            missing -= len(piece)
+        return b"".join(pieces)
+
+
+@dataclass(repr=False)
+class _Comparison:
+    """Our own tags as they come back, ascending, beside the peer's: what falls into one bin is held."""
+
+    side: Masking
+    found: Callable[[Rows], None]
+    count: int = 0
+    bin: int = 0
+    last: Rows | None = None
+    held: list[Rows] = field(default_factory=list)
+
+    def take(self, data: bytes) -> None:
+        """The tags of a block."""
+        tags = np.frombuffer(data, np.uint8).reshape(-1, returned_bytes(self.side.mine, self.side.theirs))
+        require_ascending(tags if self.last is None else np.concatenate([self.last, tags]), self.side.peer)
+        self.last = tags[-1:]
+        bins = self.side.bin_of(tags)
+        for part in np.split(np.arange(len(tags)), np.flatnonzero(np.diff(bins)) + 1):
+            if bins[part[0]] != self.bin:
+                self.finish()
+                self.bin = int(bins[part[0]])
+            self.held.append(tags[part])
+            if sum(map(len, self.held)) > bound(self.side.mine, self.side.tags.count):
+                raise ProtocolAbort(f"{self.side.peer} returned tags that are not spread as tags are")
+
+    def finish(self) -> None:
+        """Compare what is held with its bin."""
+        if not self.held:
+            return
+        mine, theirs = np.concatenate(self.held), self.side.tags.read(self.bin)
+        self.held = []
+        _, places = match(mine, theirs[:, : mine.shape[1]])
+        self.count += len(places)
+        self.found(theirs[places])
+
+
+# -- sets that are in memory
+
+
 def send_sorted(peer: str, tags: Rows, width: int) -> Part[None]:
-    """Return the peer's own tags, cut to ``width`` bytes, in the order of their bytes."""
-    ordered = tags[order_of(tags), :width]
+    """Send tags, cut to ``width`` bytes, in the order of their bytes."""
+    ordered = _sorted(tags)[:, :width]
     yield from send_array(
         peer, len(tags), width, lambda first, last: ordered[first:last].tobytes(), "psi.match"
     )
 
 
 def receive_sorted(peer: str, count: int, width: int) -> Part[Rows]:
-    """Our own tags from the peer, (count, width); ProtocolAbort unless they ascend strictly."""
+    """The tags of `send_sorted`, (count, width); ProtocolAbort unless they ascend strictly."""
     data = yield from receive_array(peer, count, width, "psi.match")
     tags = np.frombuffer(data, np.uint8).reshape(count, width)
-    words = _words(tags)
-    high, low = words[:, 0], words[:, 1]
-    if not ((high[:-1] < high[1:]) | (high[:-1] == high[1:]) & (low[:-1] < low[1:])).all():
-        raise ProtocolAbort(f"{peer} returned tags that repeat or are not sorted")
+    require_ascending(tags, peer)
     return tags
 
 
 def member(tags: Rows, among: Rows) -> npt.NDArray[np.bool_]:
-    """Which rows of ``tags`` occur in ``among``; equal widths of at most 16 bytes."""
-    both = _words(np.concatenate([tags, among]))
-    order = np.lexsort((both[:, 1], both[:, 0]))
-    changes = np.empty(len(both), np.int64)
-    changes[:1] = 0
-    ordered = both[order]
-    changes[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
-    number = np.empty(len(both), np.int64)
-    number[order] = np.cumsum(changes)
-    known = np.zeros(len(both) + 1, np.bool_)
-    known[number[len(tags) :]] = True
-    found: npt.NDArray[np.bool_] = known[number[: len(tags)]]
+    """Which rows of ``tags``, which are distinct, occur in ``among``; equal widths of at most 16 bytes."""
+    found = np.zeros(len(tags), np.bool_)
+    found[match(tags, among)[0]] = True
     return found
 
 
-def order_of(tags: Rows) -> npt.NDArray[np.int64]:
-    """The order of tags by their bytes."""
+def require_ascending(tags: Rows, peer: str) -> None:
+    """Raise ProtocolAbort unless the tags that a peer returned ascend strictly."""
     words = _words(tags)
-    return np.lexsort((words[:, 1], words[:, 0])).astype(np.int64)
+    high, low = words[:, 0], words[:, 1]
+    if not ((high[:-1] < high[1:]) | (high[:-1] == high[1:]) & (low[:-1] < low[1:])).all():
+        raise ProtocolAbort(f"{peer} returned tags that repeat or are not sorted")
 
 
-def require_different(tags: Rows, why: str) -> None:
-    """Raise ProtocolAbort with this reason if two tags are equal."""
-    ordered = _words(tags)[order_of(tags)]
-    if (ordered[1:] == ordered[:-1]).all(axis=1).any():
-        raise ProtocolAbort(why)
+def _sorted(tags: Rows) -> Rows:
+    """Tags in the order of their bytes."""
+    words = _words(tags)
+    order, distinct = sorted_order(np.ascontiguousarray(words[:, 0]))
+    return taken(tags, order if distinct else np.lexsort((words[:, 1], words[:, 0])))
+
+
+def _repeats(ordered: Rows) -> bool:
+    words = _words(ordered)
+    return bool((words[1:] == words[:-1]).all(axis=1).any())
 
 
 def _words(tags: Rows) -> npt.NDArray[np.uint64]:
@@ -118,3 +403,10 @@ def _words(tags: Rows) -> npt.NDArray[np.uint64]:
     padded = np.zeros((len(tags), TAG_BYTES), np.uint8)
     padded[:, : tags.shape[1]] = tags
     return padded.view(">u8").astype(np.uint64)
+
+
+def _read(workspace: Workspace) -> _Begun:
+    try:
+        return msgspec.msgpack.decode(workspace.read(_BEGUN), type=_Begun)
+    except msgspec.MsgspecError as error:
+        raise DataError(f"{_BEGUN} in the workspace is damaged") from error

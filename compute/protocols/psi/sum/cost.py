@@ -6,9 +6,9 @@ from accel import paillier
 from compute.protocols.cost import Cost, array_bytes, message_bytes
 from compute.protocols.psi.ecdh.cost import points_bytes
 from compute.protocols.psi.ecdh.curves import GROUPS, CurveName
+from compute.protocols.psi.ecdh.masking import returned_bytes
 from compute.protocols.psi.sum.totals import SLOT_BITS, Scheme
 from compute.protocols.sets import Size
-from compute.protocols.stream import tag_bytes
 
 
 def cost(
@@ -30,7 +30,7 @@ def cost(
         {
             "values": message_bytes(Size(values))
             + points_bytes(values, width)
-            + array_bytes(members, tag_bytes(values, members))
+            + array_bytes(members, returned_bytes(values, members))
             + array_bytes(values, carriers * ciphertext_bytes),
             "members": message_bytes(Size(members)) + points_bytes(members, width),
         },

@@ -9,6 +9,9 @@ intersection-sum.
     members            compares tags, adds the ciphertexts that match, rerandomises
     members → consumer how many matched, the sums under its key
 
+Sets larger than the memory lie on disk (`compute.protocols.psi.ecdh.masking`). A job that was cut goes on
+from its last checkpoint: those of the points, one after the tags, one between stretches of ciphertexts.
+
 Source: Ion, Kreuter, Nergiz, Patel, Saxena, Seth, Raykova, Shanahan, Yung, "On Deploying Secure Computing:
 Private Intersection-Sum-with-Cardinality", EuroS&P 2020, figure 2; here the key belongs to the consumer.
 """
@@ -16,21 +19,22 @@ Private Intersection-Sum-with-Cardinality", EuroS&P 2020, figure 2; here the key
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from msgspec import Meta
 
+from accel.packing import PackedArray
 from compute.errors import BadInput, CohortTooSmall, ProtocolAbort
 from compute.protocols import filters
 from compute.protocols.identifiers import Normalisation
-from compute.protocols.keyset import KeySet, key_set
 from compute.protocols.participants import require_consumer_apart, require_roles
 from compute.protocols.protocol import (
     Call,
+    Checkpoint,
     JobKind,
     Output,
     Part,
@@ -42,17 +46,33 @@ from compute.protocols.protocol import (
     receive,
     register,
 )
+from compute.protocols.psi.bins import Bins, Rows
+from compute.protocols.psi.buckets import Source, collect
 from compute.protocols.psi.ecdh.curves import CurveName
-from compute.protocols.psi.ecdh.masking import double_mask, member, receive_sorted, send_sorted
+from compute.protocols.psi.ecdh.masking import (
+    PLACE_BYTES,
+    TAG_BYTES,
+    Masking,
+    begin,
+    compare_tags,
+    exchange,
+    places_of,
+    return_tags,
+)
 from compute.protocols.psi.ecdh.oprf import Function, context
 from compute.protocols.psi.sum import totals
-from compute.protocols.sets import Size, check_peer_size, check_size
+from compute.protocols.psi.sum.filtered import filtered
+from compute.protocols.sets import check_size
 from compute.protocols.stats.moments import PublicKeyText
 from compute.protocols.stats.vertical.protocol import BothKeys, large_enough
-from compute.protocols.stream import Block, block_items, tag_bytes, uniform_order
+from compute.protocols.stream import Block, block_items
 from compute.wire.messages import JobSpec, Name
 
 ROLES = ("values", "members")
+# Keys of which the ciphertexts cross between two checkpoints: seconds of encrypting, or one of so many parts.
+_LEAST_STRETCH = 1 << 13
+_MOST_STRETCHES = 256
+_TOTAL = "sum.total"
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -84,84 +104,151 @@ def start(session: Session, table: pa.Table | None) -> Steps:
 def _values(session: Session, table: pa.Table) -> Steps:
     """Learns how many distinct keys ``members`` has."""
     params: Params = session.params
-    table = filters.apply(table, params.filter)
-    keys = key_set(table, params.keys.values, params.normalise)
-    check_size("values", len(keys), params.max_elements, session.min_cohort)
-    order = uniform_order(len(keys), session.rng)
-    sums = totals.sums_of(table, keys, params.values)
-
-    yield Send("members", Size(len(keys)))
-    count = (yield from receive("members", Size)).count
-    check_peer_size("members", count, params.max_elements, session.min_cohort)
-    theirs = yield from double_mask(session, "members", _function(session), keys.digests[order], count)
-    yield from send_sorted("members", theirs, tag_bytes(len(keys), count))
-
-    yield from _send_encrypted(session, sums, order)
-    return Output(units=len(keys), metrics=_metrics(keys, count))
+    table = filtered(session, table, params.filter)
+    totals.check_columns(table, params.values)
+    source = yield from collect(session, table, params.keys.values, params.normalise)
+    check_size("values", source.count, params.max_elements, session.min_cohort)
+    pieces = (
+        records
+        for keys in source.pieces()
+        for records in totals.records(table, keys, params.values, session.memory_bytes)
+    )
+    side = yield from begin(
+        session,
+        "members",
+        _function(session),
+        replace(source, checksum=totals.checksum(table, params.values, source.checksum)),
+        pieces,
+        totals.width_of(len(params.values)),
+    )
+    yield from exchange(side)
+    if session.resumed <= side.sealed:
+        yield from return_tags(side)
+        yield Checkpoint(side.sealed + 1)
+    stretches = _stretches(params, side.mine)
+    for index in range(_done(side), len(stretches)):
+        yield from _send_encrypted(side, stretches[index])
+        if index + 1 < len(stretches):
+            yield Checkpoint(side.sealed + 2 + index)
+    return Output(units=source.count, metrics=_metrics(source, side))
 
 
 def _members(session: Session, table: pa.Table) -> Steps:
     """Learns how many distinct keys ``values`` has, and how many of them are among its own."""
     params: Params = session.params
-    keys = key_set(table, params.keys.members, params.normalise)
-    check_size("members", len(keys), params.max_elements, session.min_cohort)
-    items = keys.digests[uniform_order(len(keys), session.rng)]
+    source = yield from collect(session, table, params.keys.members, params.normalise)
+    check_size("members", source.count, params.max_elements, session.min_cohort)
+    pieces = (keys.digests for keys in source.pieces())
+    side = yield from begin(session, "values", _function(session), source, pieces, placed=True)
+    yield from exchange(side)
+    stretches = _stretches(params, side.theirs)
+    matched = Bins(session.workspace, "sum.matched", max(1, len(stretches)), PLACE_BYTES)
+    if session.resumed <= side.sealed:
+        yield from _match(side, matched, stretches)
+        yield Checkpoint(side.sealed + 1)
+    counts = [len(matched.read(index)) for index in range(matched.count)]
+    _require_enough(sum(counts), side.theirs, session.min_cohort)
+    done = _done(side)
+    total = _total_so_far(side, sum(counts[:done]))
+    for index in range(done, len(stretches)):
+        total = yield from _add_matches(side, stretches[index], matched.read(index), total)
+        if index + 1 < len(stretches):
+            if total is not None:
+                session.workspace.write(_TOTAL, totals.kept(total, session.rng))
+            yield Checkpoint(side.sealed + 2 + index)
+    if total is None:
+        raise ProtocolAbort("nothing was added")
+    sealed = totals.seal(total, sum(counts), session.rng)
+    return Output(sealed=sealed, units=source.count, metrics=_metrics(source, side))
 
-    yield Send("values", Size(len(keys)))
-    count = (yield from receive("values", Size)).count
-    check_peer_size("values", count, params.max_elements, session.min_cohort)
-    theirs = yield from double_mask(session, "values", _function(session), items, count)
-    width = tag_bytes(len(keys), count)
-    mine = yield from receive_sorted("values", len(keys), width)
-    matched = member(theirs[:, :width], mine)
-    if not large_enough(int(matched.sum()), count, session.min_cohort):
-        raise CohortTooSmall(
-            f"the intersection, or what values has outside it, is below the floor of {session.min_cohort}",
-            floor=session.min_cohort,
-        )
-    sealed = yield from _total(session, matched)
-    return Output(sealed=sealed, units=len(keys), metrics=_metrics(keys, count))
+
+def _stretches(params: Params, count: int) -> list[range]:
+    """The keys of ``values`` between two checkpoints, in whole blocks: public, and the same at both."""
+    block = block_items(_row_bytes(params))
+    step = block * -(-max(_LEAST_STRETCH, -(-count // _MOST_STRETCHES)) // block)
+    return [range(first, min(first + step, count)) for first in range(0, count, step)]
 
 
-def _send_encrypted(session: Session, sums: list[totals.KeySums], order: npt.NDArray[np.int64]) -> Part[None]:
-    """Send the ciphertexts of all keys in this order; as many blocks are made at once as pays."""
+def _done(side: Masking) -> int:
+    """How many stretches earlier attempts have done."""
+    return max(0, side.session.resumed - side.sealed - 1)
+
+
+def _send_encrypted(side: Masking, stretch: range) -> Part[None]:
+    """Send the ciphertexts of a stretch of keys; as many blocks are made at once as pays."""
+    session, records = side.session, side.records
     params: Params = session.params
-    step = block_items(_row_bytes(params))
-    blocks = range(0, len(order), step)
-    for at in range(0, len(blocks), session.parallel):
+    block = block_items(_row_bytes(params))
+    for at in range(stretch.start, stretch.stop, session.parallel * block):
+        firsts = range(at, min(at + session.parallel * block, stretch.stop), block)
         calls = []
-        for first in blocks[at : at + session.parallel]:
-            plain = [sums[index] for index in order[first : first + step].tolist()]
+        for first in firsts:
+            plain = totals.sums_in(records[first : min(first + block, stretch.stop)])
             seed = session.rng(totals.SEED_BYTES)
             calls.append(Call(totals.encrypt, (params.scheme, params.public_key, plain, seed)))
-        for number, data in enumerate((yield from compute(calls)), at):
-            yield Send("members", Block(number, data))
-        yield Progress("stats.encrypt", min(blocks[at] + session.parallel * step, len(order)), len(order))
+        for first, data in zip(firsts, (yield from compute(calls)), strict=True):
+            yield Send("members", Block(first // block, data))
+        yield Progress("stats.encrypt", min(firsts.stop, stretch.stop), side.mine)
 
 
-def _total(session: Session, matched: npt.NDArray[np.bool_]) -> Part[bytes]:
-    """Add what matches block by block, as it comes: the ciphertexts of a large set do not fit the memory."""
-    params: Params = session.params
+def _match(side: Masking, matched: Bins, stretches: list[range]) -> Part[None]:
+    """Keep the places of the keys that both have, by stretch."""
+    matched.clear()
+    step = len(stretches[0]) if stretches else 1
+
+    def keep(found: Rows) -> None:
+        matched.deal(np.ascontiguousarray(found[:, TAG_BYTES:]), places_of(found) // step)
+
+    yield from compare_tags(side, keep)
+
+
+def _require_enough(matched: int, count: int, floor: int) -> None:
+    if large_enough(matched, count, floor):
+        return
+    if floor <= 1:
+        # Then it can be nothing else.
+        raise CohortTooSmall(
+            "members and values have no key in common, so there is nothing to add: check key columns and "
+            "normalisation on both sides",
+            floor=floor,
+        )
+    raise CohortTooSmall(
+        f"the intersection, or what values has outside it, is below the floor of {floor}", floor=floor
+    )
+
+
+def _total_so_far(side: Masking, count: int) -> PackedArray | None:
+    """What earlier attempts have added, of ``count`` keys."""
+    if not count:
+        return None
+    params: Params = side.session.params
     public = totals.public_key(params.scheme, params.public_key)
-    total = None
-    step = block_items(_row_bytes(params))
-    for first in range(0, len(matched), step):
-        chosen = np.flatnonzero(matched[first : first + step])
-        count = min(step, len(matched) - first)
-        data = yield from _block(params, first // step, count)
+    return totals.restored(public, side.session.workspace.read(_TOTAL), count, len(params.values))
+
+
+def _add_matches(
+    side: Masking, stretch: range, matched: Rows, total: PackedArray | None
+) -> Part[PackedArray | None]:
+    """Add what matches in a stretch block by block, as it comes: the ciphertexts do not fit the memory."""
+    params: Params = side.session.params
+    public = totals.public_key(params.scheme, params.public_key)
+    places = np.sort(matched.view(np.int64).reshape(-1))
+    block = block_items(_row_bytes(params))
+    for first in range(stretch.start, stretch.stop, block):
+        last = min(first + block, stretch.stop)
+        data = yield from _block(params, first // block, last - first)
+        chosen = places[slice(*np.searchsorted(places, (first, last)))] - first
         if len(chosen):
             part = totals.received(public, data, chosen, len(params.values), "values").sum(axis=0)
             total = part if total is None else total + part
-    if total is None:
-        raise CohortTooSmall("nothing matched")
-    return totals.seal(total, int(matched.sum()), session.rng)
+        yield Progress("stats.receive", last, side.theirs)
+    return total
 
 
 def _block(params: Params, index: int, count: int) -> Part[bytes]:
     block = yield from receive("values", Block)
     if block.index != index or len(block.data) != count * _row_bytes(params):
         raise ProtocolAbort(f"values sent ciphertexts that were not due: block {index} of {count} keys was")
-    yield Progress("stats.receive", index)
     return block.data
 
 
@@ -175,13 +262,13 @@ def _function(session: Session) -> Function:
     return Function(params.curve, context(params.curve, b"sum", session.binding))
 
 
-def _metrics(keys: KeySet, peer_count: int) -> dict[str, int]:
+def _metrics(source: Source, side: Masking) -> dict[str, int]:
     return {
-        "elements": len(keys),
-        "peer_elements": peer_count,
-        "rows_repeated": keys.repeated,
-        "rows_without_key": keys.without_key,
-        "rows_unfit": keys.unfit,
+        "elements": source.count,
+        "peer_elements": side.theirs,
+        "rows_repeated": source.repeated,
+        "rows_without_key": source.without_key,
+        "rows_unfit": source.unfit,
     }
 
 
@@ -232,5 +319,6 @@ KIND = register(
             "max_elements": 100_000,
             "key_bits": 3072,
         },
+        resumable=True,
     )
 )

@@ -8,8 +8,10 @@ much for every key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from types import ModuleType
 from typing import Annotated, Any, Literal
 
@@ -27,11 +29,13 @@ from accel.encoding import to_fixed
 from accel.encrypted import EncryptedArray
 from accel.errors import AccelError
 from accel.packing import PackedArray, Slots
-from compute.errors import BadInput, BadMessage, ProtocolAbort
+from compute.errors import BadInput, BadMessage, DataError, ProtocolAbort
 from compute.protocols import payload
 from compute.protocols.identifiers import column
-from compute.protocols.keyset import KeySet
+from compute.protocols.keyset import DIGEST_BYTES, KeySet
 from compute.protocols.protocol import Rng
+from compute.protocols.psi.bins import Rows
+from compute.protocols.psi.delivery import taken
 
 Scheme = Literal["paillier", "ou"]
 SCHEMES: Mapping[str, ModuleType] = {"paillier": paillier, "ou": ou}
@@ -44,15 +48,24 @@ BOUND = 1 << (MAX_VALUE_BITS + SCALE_BITS + _ROW_BITS)
 # Sign and headroom included, as `accel.packing.Slots.fitting` counts them.
 SLOT_BITS = BOUND.bit_length() + 1 + _ROW_BITS
 SEED_BYTES = 32
+# A sum as it lies in the workspace.
+SUM_BYTES = -(-(BOUND.bit_length() + 1) // 8)
+# Rows that are added at once; Python's integers take this for a row and column, with what they are made of.
+_ROW_BYTES = 1 << 9
+_LEAST_ROWS, _MOST_ROWS = 1 << 8, 1 << 16
 # Values of one key: how many rows, then the sum of each column.
 KeySums = list[int]
 
 
 class Totals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is sealed for the consumer: how many keys matched, and the ciphertexts of their sums."""
+    """What is sealed for the consumer: how many keys matched, and the ciphertexts of their sums.
+
+    ``padding`` makes it as long with any count, so that its length does not tell it.
+    """
 
     count: Annotated[int, Meta(ge=0)]
     sums: tuple[bytes, ...]
+    padding: str = ""
 
 
 def public_key(scheme: Scheme, text: str) -> PublicKey:
@@ -89,19 +102,56 @@ def carriers_of(key: PublicKey, columns: int) -> int:
     return slots_of(key).carriers(columns + 1)
 
 
-def sums_of(table: pa.Table, keys: KeySet, names: Sequence[str]) -> list[KeySums]:
-    """Per distinct key, its row count and its sum of each column; nulls add nothing.
+def width_of(columns: int) -> int:
+    """Bytes of a record of `records`."""
+    return DIGEST_BYTES + SUM_BYTES * (columns + 1)
 
-    Raises BadInput naming column and row of a value that is no finite number below 2^63 in magnitude.
+
+def records(table: pa.Table, keys: KeySet, names: Sequence[str], memory_bytes: int) -> Iterator[Rows]:
+    """Each distinct key with its row count and its sum of each column, (n, `width_of`), some at a time.
+
+    Nulls add nothing. Raises BadInput naming column and row of a value that is no finite number below 2^63 in
+    magnitude.
     """
-    if table.num_rows > MAX_ROWS:
-        raise BadInput(f"the table has {table.num_rows} rows; at most {MAX_ROWS} are accepted")
-    columns = [_scaled(table, name) for name in names]
-    sums = []
-    for first, last in zip(keys.offsets[:-1].tolist(), keys.offsets[1:].tolist(), strict=True):
-        rows = keys.rows[first:last].tolist()
-        sums.append([len(rows), *(sum(values[row] for row in rows) for values in columns)])
-    return sums
+    at_once = max(_LEAST_ROWS, min(_MOST_ROWS, memory_bytes // (_ROW_BYTES * (len(names) + 1))))
+    done, begun = 0, [0] * (len(names) + 1)
+    for first in range(0, len(keys.rows), at_once):
+        rows = keys.rows[first : first + at_once]
+        last = first + len(rows)
+        values = [_scaled(table, name, rows) for name in names]
+        # Keys with rows among these; the last may have more, which are added with the next.
+        stop = int(np.searchsorted(keys.offsets, last))
+        cuts = np.clip(keys.offsets[done : stop + 1] - first, 0, len(rows)).tolist()
+        sums = [
+            [after - before, *(sum(column[before:after]) for column in values)]
+            for before, after in pairwise(cuts)
+        ]
+        sums[0] = [one + other for one, other in zip(begun, sums[0], strict=True)]
+        begun = sums.pop() if keys.offsets[stop] > last else [0] * (len(names) + 1)
+        yield np.concatenate([keys.digests[done : done + len(sums)], _packed(sums, len(names))], axis=1)
+        done += len(sums)
+
+
+def sums_in(packed: Rows) -> list[KeySums]:
+    """The row count and sums in each of the `records`."""
+    data, width = packed[:, DIGEST_BYTES:].tobytes(), packed.shape[1] - DIGEST_BYTES
+    return [
+        [
+            int.from_bytes(data[at : at + SUM_BYTES], "little", signed=True)
+            for at in range(row, row + width, SUM_BYTES)
+        ]
+        for row in range(0, len(data), width)
+    ]
+
+
+def checksum(table: pa.Table, names: Sequence[str], keys: bytes) -> bytes:
+    """Tells that a later attempt has other values or keys; never leaves the node."""
+    digest = hashlib.sha256(keys)
+    for first in range(0, table.num_rows, _MOST_ROWS):
+        some = table.select(names).slice(first, _MOST_ROWS).combine_chunks()
+        for batch in some.to_batches():
+            digest.update(batch.serialize())
+    return digest.digest()
 
 
 def encrypt(scheme: Scheme, text: str, sums: list[KeySums], seed: bytes) -> bytes:
@@ -138,10 +188,28 @@ def received(
     return PackedArray(array, slots, columns + 1, BOUND)
 
 
+def kept(total: PackedArray, rng: Rng) -> bytes:
+    """A total so far, for the workspace: of as many keys as it is given back with."""
+    rows: bytes = total.rerandomize(rng).carriers.to_numpy().tobytes()
+    return rows
+
+
+def restored(key: PublicKey, data: memoryview, count: int, columns: int) -> PackedArray:
+    """The total over ``count`` keys that was kept; raises DataError if it is damaged."""
+    bound, slots = BOUND * count, slots_of(key)
+    try:
+        rows = np.frombuffer(data, np.uint8).reshape(carriers_of(key, columns), key.ciphertext_bytes)
+        array = EncryptedArray.from_numpy(key, rows, bound=bound * slots.ones)
+    except (AccelError, ValueError) as error:
+        raise DataError("the total so far in the job's workspace is damaged") from error
+    return PackedArray(array, slots, columns + 1, bound)
+
+
 def seal(total: PackedArray, count: int, rng: Rng) -> bytes:
     """The payload of the totals over ``count`` keys; rerandomised, so that it hides how it was made."""
     rows = total.rerandomize(rng).carriers.to_numpy()
-    return payload.encode(Totals(count, tuple(row.tobytes() for row in rows)))
+    told = Totals(count, tuple(row.tobytes() for row in rows))
+    return payload.encode_padded(told, msgspec.structs.replace(told, count=MAX_ROWS))
 
 
 def open_totals(
@@ -176,22 +244,34 @@ def open_totals(
     return {"count": totals.count, "rows": rows, "sums": dict(zip(names, exact, strict=True))}
 
 
-def _scaled(table: pa.Table, name: str) -> list[int]:
-    values = column(table, name)
-    if not (
-        pa.types.is_integer(values.type)
-        or pa.types.is_floating(values.type)
-        or pa.types.is_decimal(values.type)
-    ):
-        raise BadInput(f"column {name!r} holds {values.type}: sums need numbers", column=name)
+def check_columns(table: pa.Table, names: Sequence[str]) -> None:
+    """Raise BadInput for a table that is too long and for a column that holds no numbers."""
+    if table.num_rows > MAX_ROWS:
+        raise BadInput(f"the table has {table.num_rows} rows; at most {MAX_ROWS} are accepted")
+    for name in names:
+        kind = column(table, name).type
+        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+            raise BadInput(f"column {name!r} holds {kind}: sums need numbers", column=name)
+
+
+def _scaled(table: pa.Table, name: str, rows: npt.NDArray[np.int64]) -> list[int]:
+    """The values of these rows as multiples of 2^-80; raises BadInput."""
+    values = taken(table.select([name]), rows).column(0)
     plain = [0 if value is None else value for value in values.to_pylist()]
     try:
         scaled = to_fixed(plain, SCALE_BITS)
     except AccelError as error:
-        row = error.detail.get("index")
+        index = error.detail.get("index")
+        row = int(rows[index]) if isinstance(index, int) else None
         raise BadInput(f"row {row} of column {name!r} is no finite number", row=row, column=name) from error
     limit = 1 << (MAX_VALUE_BITS + SCALE_BITS)
-    for row, value in enumerate(scaled):
+    for index, value in enumerate(scaled):
         if abs(value) >= limit:
+            row = int(rows[index])
             raise BadInput(f"row {row} of column {name!r} is beyond 2^{MAX_VALUE_BITS}", row=row, column=name)
     return scaled
+
+
+def _packed(sums: list[KeySums], columns: int) -> Rows:
+    data = b"".join(value.to_bytes(SUM_BYTES, "little", signed=True) for row in sums for value in row)
+    return np.frombuffer(data, np.uint8).reshape(len(sums), SUM_BYTES * (columns + 1))
