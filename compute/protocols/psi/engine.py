@@ -17,8 +17,9 @@ sender's keys. The receiver's order appears in no message.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -148,7 +149,7 @@ def check_result(
 
 
 def _receive_wave(side: Side, wave: int) -> Part[Arrays]:
-    """Keys found, rows, labels; and for the sender: bits per tag, and in its order first rows and secrets."""
+    """Keys found, rows, labels; and for the sender: bits per tag, secrets, first rows if it gets labels."""
     plan, peer = side.plan, side.peer
     sets, items = _filled(side, wave)
     outputs = yield from side.oprf.receive(
@@ -176,10 +177,12 @@ def _receive_wave(side: Side, wave: int) -> Part[Arrays]:
             plain = opened[owners]
         if side.mutual:
             bits[start + there] = True
-            in_their_order = ascending(there, plan.peer)
-            firsts = _first_rows(keys, here)[in_their_order], secrets[in_their_order]
+            firsts = (secrets,)
+            if side.labels_of is not None:
+                in_their_order = ascending(there, plan.peer)
+                firsts = secrets[in_their_order], _first_rows(keys, here[in_their_order])
         pieces.append((rows, plain, *firsts))
-    rows, plain, *for_sender = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    rows, plain, *for_sender = (_together(column) for column in zip(*pieces, strict=True))
     told = (np.packbits(bits), *for_sender) if side.mutual else ()
     return np.array([count]), rows, plain, *told
 
@@ -196,7 +199,7 @@ def _send_wave(side: Side, wave: int) -> Part[Arrays]:
         byte_rows.take(output[:, : plan.tag_bytes], order)
         for output, order in zip(outputs, orders, strict=True)
     ]
-    yield from _send_rows(peer, np.concatenate(tags), "psi.match")
+    yield from _send_rows(peer, _together(tags), "psi.match")
     if side.labels_of is not None:
         context = side.context(side.session.role)
         sealed = [
@@ -208,7 +211,7 @@ def _send_wave(side: Side, wave: int) -> Part[Arrays]:
         return (np.empty(0, np.int64),)
     starts = (bucket * plan.own for bucket in plan.of_wave(wave))
     numbers = [start + order for start, order in zip(starts, orders, strict=True)]
-    return np.concatenate(numbers), np.concatenate([output[:, -KEY_BYTES:] for output in outputs])
+    return _together(numbers), _together([output[:, -KEY_BYTES:] for output in outputs])
 
 
 def _filled(side: Side, wave: int) -> tuple[list[KeySet], list[Items]]:
@@ -239,10 +242,10 @@ def _tell(side: Side, waves: list[Arrays]) -> Part[None]:
     bits = [np.unpackbits(wave[3], count=size) for wave, size in zip(waves, sizes, strict=True)]
     flat = np.packbits(np.concatenate(bits))
     yield from _send_rows(side.peer, flat.reshape(-1, 1), "psi.result")
-    secrets = np.concatenate([wave[5] for wave in waves])
+    secrets = _together([wave[4] for wave in waves])
     yield Send(side.peer, Proof(_proof(side, secrets)))
     if side.labels_of is not None:
-        packed = side.labels_of(np.concatenate([wave[4] for wave in waves]))
+        packed = side.labels_of(_together([wave[5] for wave in waves]))
         sealed = labels.seal(packed, secrets, side.context(side.session.role))
         # Bytes and progress are public: without padding they would tell the size of the result.
         missing, width = side.most_matches - len(sealed), sealed.shape[1]
@@ -255,7 +258,7 @@ def _be_told(side: Side, waves: list[Arrays]) -> Part[Found]:
     total = plan.own * plan.buckets
     octets = yield from _receive_rows(peer, -(-total // 8), 1)
     flat = np.unpackbits(octets.reshape(-1)).astype(np.bool_)
-    numbers, all_secrets = (np.concatenate([wave[part] for wave in waves]) for part in (0, 1))
+    numbers, all_secrets = (_together([wave[part] for wave in waves]) for part in (0, 1))
     chosen = numbers[np.flatnonzero(flat[:total])]
     secrets = byte_rows.take(all_secrets, chosen)
     proof = (yield from receive(peer, Proof)).digest
@@ -288,6 +291,11 @@ def _proof(side: Side, secrets: Rows) -> bytes:
     total = np.bitwise_xor.reduce(words, axis=0)
     count = len(secrets).to_bytes(8, "big")
     return sm3.digest(b"liutong/psi/proof/v1" + side.session.binding + count + total.tobytes())
+
+
+def _together(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Parts one after the other; a single one is not copied."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _joined(side: Side, pieces: list[tuple[int, Numbers, Rows]]) -> Found:
