@@ -1,15 +1,21 @@
 """MySQL and MariaDB tables and queries as Arrow batches through PyMySQL.
 
-The connection address lies in a file of its own (`dsn_file`): it may hold a password. One read-only
-transaction with a consistent snapshot reads everything, with a statement timeout. Rows come ordered by all
-declared columns (texts by byte value, missing values last), so that the same content always gives the same
-commitment. The server sends texts; they are typed as strictly as those of a CSV file, after the type of the
-database's own column was found to be the declared one.
+The connection address lies in a file of its own (`dsn_file`): it may hold a password. What leaves this
+machine goes through TLS: ``ssl_mode`` in the address is, as MySQL's own clients call it, ``verify_identity``
+(the certificate must be the host's, of an authority that this system knows or of ``ssl_ca``), ``required``
+(any certificate) or ``disabled``. Without it the first holds, and on the loopback whatever the server offers.
+
+One read-only transaction with a consistent snapshot reads everything, with a statement timeout. Rows come
+ordered by all declared columns (texts by byte value, missing values last), so that the same content always
+gives the same commitment. The server sends texts; they are typed as strictly as those of a CSV file, after
+the type of the database's own column was found to be the declared one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+import ipaddress
+import ssl
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +64,8 @@ _TEXTS = frozenset(
         FIELD_TYPE.LONG_BLOB,
     }
 )
+_SSL_MODES = ("verify_identity", "required", "disabled")
+_REFUSED_TLS = 2026
 _TYPE_NAMES = {code: name.lower() for name, code in vars(FIELD_TYPE).items() if isinstance(code, int)}
 
 
@@ -287,10 +295,11 @@ def _settings(path: Path) -> dict[str, Any]:
         raise _bad_address(path) from None
     if address.scheme not in ("mysql", "mariadb") or not address.hostname:
         raise _bad_address(path)
-    if set(options) - {"ssl_ca"}:
+    if set(options) - {"ssl_ca", "ssl_mode"}:
         # Their names are not repeated: behind a question mark there may be the end of a password.
         raise DataError(
-            f"the address in {path.name} has options that are not known; known is ssl_ca", file=path.name
+            f"the address in {path.name} has options that are not known; known are ssl_ca and ssl_mode",
+            file=path.name,
         )
     return {
         "host": address.hostname,
@@ -309,8 +318,39 @@ def _settings(path: Path) -> dict[str, Any]:
         # Cells stay the bytes that were sent: `compute.data.columns` types them.
         "use_unicode": False,
         "conv": dict(encoders),
-        **({"ssl_ca": options["ssl_ca"], "ssl_verify_identity": True} if options else {}),
+        **_tls(path, address.hostname, options),
     }
+
+
+def _tls(path: Path, host: str, options: Mapping[str, str]) -> dict[str, Any]:
+    """What `pymysql.connect` takes for ``ssl_mode`` and ``ssl_ca``."""
+    authorities = options.get("ssl_ca")
+    if not options and _is_loopback(host):
+        return {}
+    mode = options.get("ssl_mode", "verify_identity")
+    if mode not in _SSL_MODES or (authorities is not None and mode != "verify_identity"):
+        raise DataError(
+            f"the address in {path.name} has an ssl_mode that is none of {', '.join(_SSL_MODES)}, "
+            "or an ssl_ca that its ssl_mode does not look at",
+            file=path.name,
+        )
+    if mode == "disabled":
+        return {"ssl_disabled": True}
+    try:
+        context = ssl.create_default_context(cafile=authorities)
+    except OSError as error:
+        raise DataError(f"the ssl_ca in {path.name} cannot be read", file=path.name) from error
+    if mode == "required":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return {"ssl": context}
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _database(address: SplitResult) -> str | None:
@@ -342,6 +382,12 @@ def _what(error: Exception) -> str:
     }
     if code in known:
         return known[code]
-    if code is None or code in (2002, 2003, 2005, 2006, 2013, 2026):
+    # A certificate that does not fit comes as a failure to connect, with its cause in the text alone.
+    if code == _REFUSED_TLS or isinstance(getattr(error, "original_exception", None), ssl.SSLError):
+        return (
+            "the database offers no TLS, or no certificate that proves its identity: give ssl_ca, or choose "
+            "ssl_mode=required or ssl_mode=disabled in the dsn_file"
+        )
+    if code is None or code in (2002, 2003, 2005, 2006, 2013):
         return "the database does not answer or refuses the connection: check the dsn_file"
     return f"the database refused the query (error {code})"

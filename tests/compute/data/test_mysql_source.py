@@ -281,9 +281,9 @@ ADDRESSES = {
     "nobody listens": ("mysql://someone:hunter2@127.0.0.1:1/test", "dsn_file"),
     "a wrong password": ("mysql://liutong-nobody:hunter2@127.0.0.1:3306/test", "user or password"),
     "another database": ("postgresql://someone:hunter2@127.0.0.1/test", "mysql://"),
-    "an option that is a password": ("mysql://someone:80?hunter2=1@127.0.0.1/test", "known is ssl_ca"),
+    "an option that is a password": ("mysql://someone:80?hunter2=1@127.0.0.1/test", "known are ssl_ca"),
     "no name of a host": ("mysql://someone:hunter2@..com/test", "dsn_file"),
-    "an option": ("mysql://someone:hunter2@127.0.0.1/test?local_infile=1", "known is ssl_ca"),
+    "an option": ("mysql://someone:hunter2@127.0.0.1/test?local_infile=1", "known are ssl_ca"),
     "a port": ("mysql://someone:hunter2@127.0.0.1:x/test", "mysql://"),
     "nothing": ("", "mysql://"),
 }
