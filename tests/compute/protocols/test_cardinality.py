@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compute.errors import BadInput, BadMessage, CohortTooSmall, DataError, ProtocolAbort
+from compute.errors import BadInput, BadMessage, CohortTooSmall, DataError, PeerLost, ProtocolAbort
 from compute.protocols import keyset, payload, stream
 from compute.protocols.directory import DirectoryWorkspace
 from compute.protocols.identifiers import Normalisation
@@ -415,6 +415,27 @@ def test_nothing_is_redone_and_nothing_new_is_shown_after_a_cut_at_any_message(
                     assert all(again.count(index) == 1 for index in points if index < 2 * resumed - 2)
     assert cuts > 20
     assert later == set(range(6)), "four steps of 16, and one checkpoint before tags go out"
+
+
+@pytest.mark.parametrize("allowed", [6, 9, 12, 14])
+def test_a_process_that_was_killed_goes_on_from_its_disk(
+    allowed: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    short_blocks(monkeypatch)
+    monkeypatch.setattr(stream, "BLOCK_BYTES", 100)
+    run = Interrupted(within(numbered(range(60), range(20, 67)), LITTLE))
+    for attempt in range(2):
+        # Nothing of the first attempt is left but its files.
+        spaces = {role: DirectoryWorkspace(tmp_path / role) for role in ("left", "right")}
+        run.spaces = dict(spaces)
+        ends = run.attempt({"left": allowed} if attempt == 0 else {})
+        for space in spaces.values():
+            space.close()
+        assert all(isinstance(end, PeerLost if attempt == 0 else RunResult) for end in ends.values()), ends
+    assert run.resumed[-1] > 0
+    assert run.job.kind.open_result(
+        run.job.consumer(), {role: end.output.sealed for role, end in ends.items()}
+    ) == {"intersection": 40, "union": 67}
 
 
 def test_after_the_last_checkpoints_no_points_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
