@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from accel import rows as byte_rows
 from compute.errors import DataError, ProtocolAbort
 from compute.protocols.identifiers import Normalisation
 from compute.protocols.keyset import (
@@ -33,7 +32,6 @@ from compute.protocols.keyset import (
     leading_words,
 )
 from compute.protocols.protocol import Part, Progress, Rng, Session
-from compute.protocols.stream import uniform_order
 from compute.protocols.workspace import Workspace
 
 # A bucket is as good as surely not larger than its bound.
@@ -79,13 +77,6 @@ def filled(digests: Digests, size: int, rng: Rng) -> Digests:
         return digests
     extra = np.frombuffer(rng(DIGEST_BYTES * missing), np.uint8).reshape(-1, DIGEST_BYTES)
     return np.concatenate([digests, extra])
-
-
-def fill(digests: Digests, size: int, rng: Rng) -> tuple[Digests, Numbers]:
-    """The same in a fresh random order, and which item each is: from ``len(digests)`` on, random ones."""
-    items = filled(digests, size, rng)
-    order = uniform_order(size, rng)
-    return byte_rows.take(items, order), order
 
 
 @dataclass(frozen=True)
