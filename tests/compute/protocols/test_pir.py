@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accel import curve25519
 from compute.errors import BadInput, CohortTooSmall
 from compute.protocols.identifiers import Normalisation, encode_key
 from compute.protocols.local import LocalRun
-from compute.protocols.pir.simple import linear, oprf
+from compute.protocols.pir.simple import linear
 from compute.protocols.pir.simple.shape import Setup
+from compute.protocols.psi.ecdh.oprf import Points
 from compute.protocols.runner import RunResult
 from compute.protocols.stream import Block
 from compute.wire import codec
@@ -178,11 +178,9 @@ def test_the_ladder_is_what_the_consumer_declares() -> None:
 
 
 def queries_of(run: LocalRun) -> list[bytes]:
-    """What the client sent in blocks: points, then vectors."""
-    found, sent = [], [m for m in run.wire if m.sender == "client"]
-    for message in sent[1:]:
-        found.append(codec.decode(Block, message.data).data)
-    return found
+    """What the client sent: points, then vectors in blocks."""
+    _, points, *vectors = (message.data for message in run.wire if message.sender == "client")
+    return [codec.decode(Points, points).data, *(codec.decode(Block, vector).data for vector in vectors)]
 
 
 def test_queries_look_uniform_and_differ_even_for_the_same_row() -> None:
@@ -286,16 +284,6 @@ def test_a_client_without_its_queries_says_so() -> None:
     job.secrets = {}
     with pytest.raises(BadInput, match="queries are not here"):
         job.run()
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 2**32))
-def test_blinding_comes_off(seed: int) -> None:
-    rng = seeded(seed)
-    scalar = curve25519.random_scalar(rng)
-    blinded = oprf.blind(b"label", b"dst", rng)
-    evaluated = curve25519.scalar_mult_many(blinded.point, scalar)
-    assert oprf.unblind(blinded, evaluated) == oprf.evaluate([b"label"], b"dst", scalar)
 
 
 @settings(max_examples=8, deadline=None)

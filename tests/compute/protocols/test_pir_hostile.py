@@ -9,11 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from accel import curve25519, curve25519_oprf
 from compute.errors import BadInput, BadMessage, ProtocolAbort
 from compute.protocols.pir.simple import records
 from compute.protocols.pir.simple.shape import Need, SegmentShape, Setup
 from compute.protocols.pir.simple.trust import check_setup
 from compute.protocols.protocol import Message
+from compute.protocols.psi.ecdh.oprf import Key, Points
 from compute.protocols.runner import RunResult
 from compute.protocols.stream import Block
 from tests.compute.protocols.hostile import Change, replacing
@@ -35,7 +37,7 @@ def segment(**changes: Any) -> Any:
 
 
 def is_points(message: Message) -> bool:
-    return isinstance(message, Block) and len(message.data) == 32
+    return isinstance(message, Points)
 
 
 def of_answers(change: Callable[[bytes], bytes]) -> Change:
@@ -63,7 +65,7 @@ def one_hint(n: int, m: Message) -> list[Message]:
     return [msgspec.structs.replace(m, segments=segments)]
 
 
-# The server sends: 0 Setup, 1 … hints, then evaluated points, then the answers.
+# The server sends: 0 Setup, 1 … hints, then its key and evaluated points, then the answers.
 HOSTILE_SERVER = {
     "another database": setup(lineage=bytes(32)),
     "more records than it holds": setup(records=12),
@@ -87,9 +89,12 @@ HOSTILE_SERVER = {
     "damaged hint": lambda n, m: [Block(m.index, bytes(len(m.data)))] if n == 1 else [m],
     "short hint": lambda n, m: [Block(m.index, m.data[:-1])] if n == 1 else [m],
     "hint twice": lambda n, m: [m, m] if n == 1 else [m],
-    "low-order key": lambda n, m: [Block(0, bytes(32))] if is_points(m) else [m],
-    "key on the twist": lambda n, m: [Block(0, (2).to_bytes(32, "little"))] if is_points(m) else [m],
-    "key that is not canonical": lambda n, m: [Block(0, b"\xff" * 32)] if is_points(m) else [m],
+    "low-order point": lambda n, m: [Points(0, bytes(32))] if is_points(m) else [m],
+    "point on the twist": lambda n, m: [Points(0, (2).to_bytes(32, "little"))] if is_points(m) else [m],
+    "point that is not canonical": lambda n, m: [Points(0, b"\xff" * 32)] if is_points(m) else [m],
+    "low-order key": lambda n, m: [Key(bytes(32))] if isinstance(m, Key) else [m],
+    "short key": lambda n, m: [Key(m.data[:-1])] if isinstance(m, Key) else [m],
+    "no key": lambda n, m: [] if isinstance(m, Key) else [m],
     "short answer": of_answers(lambda data: data[:-4]),
     "wrong type": lambda n, m: [m, m] if n == 0 else [m],
 }
@@ -130,10 +135,10 @@ HOSTILE_CLIENT = {
     "hint that is not there": lambda n, m: [Need((bytes(32),))] if n == 0 else [m],
     "hint twice": lambda n, m: [Need((m.hints[0], m.hints[0]))] if n == 0 else [m],
     "hints the other way round": lambda n, m: [Need(m.hints[::-1])] if n == 0 else [m],
-    "low-order point": lambda n, m: [Block(0, bytes(32))] if n == 1 else [m],
-    "twist": lambda n, m: [Block(0, (2).to_bytes(32, "little"))] if n == 1 else [m],
-    "point that is not canonical": lambda n, m: [Block(0, b"\xff" * 32)] if n == 1 else [m],
-    "two points for one query": lambda n, m: [Block(0, m.data * 2)] if n == 1 else [m],
+    "low-order point": lambda n, m: [Points(0, bytes(32))] if n == 1 else [m],
+    "twist": lambda n, m: [Points(0, (2).to_bytes(32, "little"))] if n == 1 else [m],
+    "point that is not canonical": lambda n, m: [Points(0, b"\xff" * 32)] if n == 1 else [m],
+    "two points for one query": lambda n, m: [Points(0, m.data * 2)] if n == 1 else [m],
     "short query": lambda n, m: [Block(0, m.data[:-4])] if n == 2 else [m],
     "long query": lambda n, m: [Block(0, m.data + bytes(4))] if n == 2 else [m],
     "second query": lambda n, m: [m, m] if n == 2 else [m],
@@ -151,6 +156,16 @@ def test_a_hostile_client_ends_in_a_typed_abort_on_both_sides(name: str) -> None
 def test_a_server_that_spoils_the_record_does_not_see_that_it_was_the_one() -> None:
     job = by_row(11, [3])
     ends = job.run_async({"server": replacing(job.steps("server"), spoiled_answers())})
+    assert all(isinstance(end, RunResult) for end in ends.values()), ends
+    with pytest.raises(BadMessage, match="does not open"):
+        job.kind.open_result(job.consumer(), {"client": ends["client"].output.sealed})
+
+
+def test_a_server_that_evaluates_under_another_key_than_it_names_does_not_see_what_was_asked() -> None:
+    job = by_row(11, [3])
+    other = Key(curve25519_oprf.multiply_points(curve25519_oprf.BASE, curve25519.random_scalar()))
+    change = lambda n, m: [other] if isinstance(m, Key) else [m]  # noqa: E731
+    ends = job.run_async({"server": replacing(job.steps("server"), change)})
     assert all(isinstance(end, RunResult) for end in ends.values()), ends
     with pytest.raises(BadMessage, match="does not open"):
         job.kind.open_result(job.consumer(), {"client": ends["client"].output.sealed})

@@ -11,7 +11,7 @@ from accel import sm3
 from compute.errors import BadInput
 from compute.protocols import payload
 from compute.protocols.identifiers import encode_key
-from compute.protocols.pir.simple import fuse, linear, oprf, records
+from compute.protocols.pir.simple import fuse, linear, records
 from compute.protocols.pir.simple.batches import receive_words, send_words
 from compute.protocols.pir.simple.downloads import hints
 from compute.protocols.pir.simple.linear import U8, U32
@@ -25,14 +25,14 @@ from compute.protocols.pir.simple.shape import (
     RowParams,
     SegmentShape,
     Setup,
+    function,
     lineage,
     matrix_seed,
     row_label,
 )
 from compute.protocols.pir.simple.trust import check_setup
 from compute.protocols.protocol import Output, Part, Progress, Session, Steps, receive
-from compute.protocols.sets import domain_separation
-from compute.protocols.stream import receive_points, send_array
+from compute.protocols.psi.ecdh.oprf import ask
 
 # Words of query vectors that are prepared at once, as long as they fill one batch at least: 64 MiB.
 _PREPARED_WORDS = 1 << 24
@@ -47,15 +47,8 @@ def client(session: Session) -> Steps:
     check_setup(setup, params, family, session.memory_bytes)
     downloaded, fetched = yield from hints(session.cache, setup)
 
-    dst = domain_separation(b"PIR", family)
-    blinded = [oprf.blind(row.tobytes(), dst, session.rng) for row in wanted.labels]
-    points = b"".join(item.point for item in blinded)
-    yield from send_array("server", len(blinded), 32, lambda a, b: points[32 * a : 32 * b], "pir.keys")
-    evaluated = yield from receive_points("server", [len(blinded)], "pir.keys")
-    outputs = b"".join(
-        oprf.unblind(item, evaluated[32 * index : 32 * index + 32]) for index, item in enumerate(blinded)
-    )
-    secrets = np.frombuffer(outputs, np.uint8).reshape(len(blinded), 32)
+    yield Progress("pir.keys", 0, params.queries)
+    secrets = yield from ask(session, "server", function(family), wanted.labels)
 
     cells = []
     for number, (shape, hint) in enumerate(zip(setup.segments, downloaded, strict=True)):

@@ -8,6 +8,7 @@ from compute.protocols.cost import Cost, array_bytes, message_bytes
 from compute.protocols.pir.simple import fuse, linear, records
 from compute.protocols.pir.simple.plan import HINT_ROW_BYTES, LOOKUPS_PER_CHANGE, Layout, plan
 from compute.protocols.pir.simple.shape import FINGERPRINT_BYTES, Need, SegmentShape, Setup
+from compute.protocols.psi.ecdh.cost import answers_bytes, asked_bytes, operations
 
 
 def cost(
@@ -32,8 +33,8 @@ def cost(
         if not hint_cached:
             missing = [layouts[0].key_rows, layouts[1].data_rows, layouts[1].key_rows]
     missing = [rows for rows in missing if rows]
-    client = message_bytes(Need((bytes(32),) * len(missing))) + array_bytes(queries, 32)
-    server = message_bytes(_setup(layouts)) + array_bytes(queries, 32)
+    client = message_bytes(Need((bytes(32),) * len(missing))) + asked_bytes(queries, "curve25519")
+    server = message_bytes(_setup(layouts)) + answers_bytes(queries, "curve25519")
     server += sum(array_bytes(rows, HINT_ROW_BYTES) for rows in missing)
     for layout in layouts:
         for batch in _batches(queries * layout.split):
@@ -42,11 +43,8 @@ def cost(
     made = 0 if database_cached else count
     return Cost(
         {"server": server, "client": client},
-        {
-            "hash_to_curve": made + queries,
-            "scalar_mult": made + 3 * queries,
-            "word_products": sum(_products(layout, queries, made > 0) for layout in layouts),
-        },
+        operations(made, queries, "curve25519")
+        | {"word_products": sum(_products(layout, queries, made > 0) for layout in layouts)},
     )
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from accel import curve25519, sm3
+from accel import sm3
 from compute.errors import CohortTooSmall
 from compute.protocols.keyset import key_set
-from compute.protocols.pir.simple import fuse, linear, oprf, records
+from compute.protocols.pir.simple import fuse, linear, records
 from compute.protocols.pir.simple.cached import Base, Database, Store
 from compute.protocols.pir.simple.linear import U8
 from compute.protocols.pir.simple.plan import LOOKUPS_PER_CHANGE, Layout, plan
@@ -22,12 +22,14 @@ from compute.protocols.pir.simple.shape import (
     MemberParams,
     RowParams,
     SegmentShape,
+    function,
     lineage,
     matrix_seed,
     row_label,
 )
 from compute.protocols.protocol import Part, Progress, Session
-from compute.protocols.sets import domain_separation
+from compute.protocols.psi.ecdh.curves import GROUPS
+from compute.protocols.psi.ecdh.oprf import evaluate
 from compute.protocols.workspace import MemoryCache
 
 I64 = npt.NDArray[np.int64]
@@ -45,14 +47,14 @@ class Version:
         secret = session.version_secret or session.rng(32)
         self.derive = Deriver(secret, self.lineage + str(part.commitment).encode())
         self.number = self.derive("public name", 32)
-        self.scalar = curve25519.random_scalar(lambda length: self.derive("oblivious function", length))
-        self.dst = domain_separation(b"PIR", self.lineage)
+        self.function = function(self.lineage)
+        group = GROUPS[self.function.curve]
+        self.scalar = group.scalar_from(self.derive("oblivious function", 48))
         self.store = Store(session.cache if self.kept else MemoryCache(), self.lineage)
 
     def evaluate(self, labels: U8) -> U8:
         """The oblivious function of labels that are known, (n, 32)."""
-        outputs = oprf.evaluate([row.tobytes() for row in labels], self.dst, self.scalar)
-        return np.frombuffer(outputs, np.uint8).reshape(len(labels), 32)
+        return evaluate(self.function, labels, self.scalar)
 
 
 def database(session: Session, version: Version, table: pa.Table) -> Part[tuple[Database, bool]]:

@@ -2,8 +2,9 @@
 are given obliviously.
 
     server → client   Setup(version, segments: shapes and digests of hints)
-    client → server   Need(digests of hints it has not), then {r·H(label)} per query
-    server → client   those hints, then {s·r·H(label)}     the client now has what opens its records
+    client → server   Need(digests of hints it has not)
+    server → client   those hints
+    client ↔ server   F of a label per query (`psi.ecdh.oprf`)    the client now has what opens its records
     client → server   per segment, 16 at a time: queries;  server → client: answers
 
 A segment is a byte matrix; the second one, if there is one, holds what changed since the first was made, and

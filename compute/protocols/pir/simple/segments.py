@@ -56,7 +56,7 @@ class Deriver:
     """Secrets and pseudorandom bytes of one version, by purpose (HKDF, RFC 5869, with SHA-256)."""
 
     def __init__(self, secret: bytes, context: bytes) -> None:
-        self._key = hmac.new(b"liutong/pir/v2\0" + context, secret, hashlib.sha256).digest()
+        self._key = hmac.new(b"liutong/pir/v3\0" + context, secret, hashlib.sha256).digest()
 
     def __call__(self, purpose: str, length: int) -> bytes:
         """``length`` bytes for this purpose alone."""

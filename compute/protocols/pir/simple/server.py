@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from accel import curve25519
 from compute.errors import ProtocolAbort
 from compute.protocols.pir.simple import linear
 from compute.protocols.pir.simple.batches import receive_words, send_words
@@ -15,7 +14,8 @@ from compute.protocols.pir.simple.plan import HINT_ROW_BYTES
 from compute.protocols.pir.simple.segments import Segment
 from compute.protocols.pir.simple.shape import AnyParams, Need, Setup
 from compute.protocols.protocol import Output, Part, Progress, Send, Session, Steps, receive
-from compute.protocols.stream import receive_points, send_array
+from compute.protocols.psi.ecdh.oprf import answer
+from compute.protocols.stream import send_array
 
 
 def server(session: Session, table: pa.Table) -> Steps:
@@ -26,9 +26,8 @@ def server(session: Session, table: pa.Table) -> Steps:
     shapes = tuple(segment.shape for segment in held.segments)
     yield Send("client", Setup(version.lineage, held.version, held.records, shapes))
     sent = yield from _hints(held.segments)
-    blinded = yield from receive_points("client", [params.queries], "pir.keys")
-    evaluated = curve25519.scalar_mult_many(blinded, version.scalar)
-    yield from send_array("client", params.queries, 32, lambda a, b: evaluated[32 * a : 32 * b], "pir.keys")
+    yield Progress("pir.keys", 0, params.queries)
+    yield from answer(session, "client", version.function.curve, version.scalar, params.queries)
     for segment in held.segments:
         yield from _answers(segment, params.queries)
     yield Progress("pir.answer", params.queries, params.queries)

@@ -12,6 +12,7 @@ from compute.protocols.identifiers import KeyColumns, Normalisation
 from compute.protocols.pir.simple import fuse, records
 from compute.protocols.pir.simple.plan import MAX_RECORDS, MAX_SPLIT, MAX_STACK, Layout
 from compute.protocols.protocol import Message, Session
+from compute.protocols.psi.ecdh.oprf import Function, context
 from compute.wire.messages import Name
 
 MAX_QUERIES = 256
@@ -132,7 +133,12 @@ def lineage(session: Session) -> bytes:
         getattr(params, "normalise", None),
         getattr(params, "max_record_bytes", 0),
     ]
-    return hashlib.sha256(b"liutong/pir/lineage/v2\0" + msgspec.json.encode(described)).digest()
+    return hashlib.sha256(b"liutong/pir/lineage/v3\0" + msgspec.json.encode(described)).digest()
+
+
+def function(family: bytes) -> Function:
+    """The public half of the oblivious function of all versions; each has a secret scalar of its own."""
+    return Function("curve25519", context("curve25519", b"pir", family))
 
 
 def matrix_seed(family: bytes, number: int) -> bytes:
