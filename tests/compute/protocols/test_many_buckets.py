@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from compute.errors import DataError, JobCancelled, PeerLost, ProtocolAbort
+from compute.errors import CancelledElsewhere, DataError, JobCancelled, PeerLost, ProtocolAbort
 from compute.protocols.checkpoints import Journal, inputs_of
 from compute.protocols.local import run_local
 from compute.protocols.protocol import Checkpoint, Message, Progress, Steps
@@ -289,7 +289,8 @@ async def test_each_party_can_cancel_in_the_middle(role: str) -> None:
         return [message]
 
     ends = await kept.attempt(change={role: cancelling})
-    assert {type(end) for end in ends.values()} == {JobCancelled}, ends
+    expected = {one: JobCancelled if one == role else CancelledElsewhere for one in ends}
+    assert {one: type(end) for one, end in ends.items()} == expected, ends
 
 
 # -- parties that deviate
