@@ -73,8 +73,8 @@ class Interrupted:
 
         one, other = self.job.roles
         results = await asyncio.gather(
-            run_resumable(start(one), {other: lines[one]}, journal=journal(one), timeout_s=20),  # type: ignore[dict-item]
-            run_resumable(start(other), {one: lines[other]}, journal=journal(other), timeout_s=20),  # type: ignore[dict-item]
+            run_resumable(start(one), {other: lines[one]}, journal=journal(one), timeout_s=20),
+            run_resumable(start(other), {one: lines[other]}, journal=journal(other), timeout_s=20),
             return_exceptions=True,
         )
         return dict(zip(self.job.roles, results, strict=True))
