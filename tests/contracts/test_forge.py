@@ -11,6 +11,7 @@ from tests.chain_lab import REPOSITORY
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_solidity_tests_and_gas_snapshot() -> None:
     found = sorted((REPOSITORY / "node_modules" / "@foundry-rs").glob("forge-*/bin/forge"))
     if not found:
@@ -24,7 +25,7 @@ def test_solidity_tests_and_gas_snapshot() -> None:
         env={**os.environ, "FORGE_SNAPSHOT_CHECK": "true", "NO_COLOR": "1"},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=580,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert " 0 failed" in done.stdout

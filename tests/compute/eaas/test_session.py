@@ -44,7 +44,7 @@ def session(node: RunningNode, consumer: Consumer, calls: int, duration_s: int =
     order = consumer.order("eaas", params, [("service", granted)])
     assert node.portal.submit(order.submission).state in ("accepted", "running")
     # A short session may be over before we look.
-    wait_for(lambda: node.portal.job(order.job).phase in ("serving", "completed"), 10, node.log)
+    wait_for(lambda: node.portal.job(order.job).phase in ("serving", "completed"), 60, node.log)
     return order, granted
 
 
@@ -78,7 +78,7 @@ def test_a_session_closes_when_its_calls_are_used_up(node: RunningNode, consumer
     key = client.eaas_create_key(order.job, EaasKeyRequest(algorithm="sm2"))
     answer = client.eaas_sign(order.job, SignCall(key=key.key, messages=("AA==",)))
     assert answer.calls_left == 0
-    status = node.wait_final(order.job, 10)
+    status = node.wait_final(order.job)
     assert status.state == "completed"
     assert node.receipt_of(order.job).units == 2
 
@@ -143,7 +143,7 @@ def test_no_call_is_served_after_the_count_was_taken(node: RunningNode, consumer
 
 def test_a_session_closes_when_its_time_is_over(node: RunningNode, consumer: Consumer) -> None:
     order, _ = session(node, consumer, calls=5, duration_s=1)
-    assert node.wait_final(order.job, 10).state == "completed"
+    assert node.wait_final(order.job).state == "completed"
     assert node.receipt_of(order.job).units == 0
 
 
@@ -180,7 +180,7 @@ def test_a_session_goes_on_after_the_node_was_killed(lab: Lab, consumer: Consume
     node = RunningNode(tmp_path / "s", lab, Portal(), "Service", toml, extra="\n[eaas]\nenabled = true\n")
     try:
         node.start().register()
-        order, _ = session(node, consumer, calls=10)
+        order, _ = session(node, consumer, calls=10, duration_s=300)
         client = consumer.client(node)
         key = client.eaas_create_key(order.job, EaasKeyRequest(algorithm="sm4"))
         node.kill()
@@ -199,7 +199,7 @@ def test_revoking_the_grant_ends_the_session_and_charges_the_calls_made(
     order, granted = session(node, consumer, calls=5)
     consumer.client(node).eaas_create_key(order.job, EaasKeyRequest(algorithm="sm4"))
     node.portal.revoke_grant(granted.grant)
-    status = node.wait_final(order.job, 10)
+    status = node.wait_final(order.job)
     assert (status.state, status.rule) == ("cancelled", "grant.revoked")
     assert node.receipt_of(order.job).units == 1
     node.commit_all()

@@ -133,7 +133,7 @@ class RunningNode:
         log.close()
 
     def wait_healthy(self) -> None:
-        wait_for(self._healthy, 40, lambda: f"{self.config.name} did not start:\n{self.log()}")
+        wait_for(self._healthy, 120, lambda: f"{self.config.name} did not start:\n{self.log()}")
 
     def _healthy(self) -> bool:
         assert self.process is not None
@@ -167,7 +167,7 @@ class RunningNode:
             found[:] = [m for m in self.portal.datasets() if m.dataset == wanted]
             return bool(found)
 
-        wait_for(there, 20, self.log)
+        wait_for(there, 60, self.log)
         return found[0]
 
     def register(self, index: int = 0) -> DatasetManifest:
@@ -200,7 +200,7 @@ class RunningNode:
         assert len(found) == 1, f"{len(found)} receipts of {job}"
         return found[0]
 
-    def wait_final(self, job: str, timeout_s: float = 60) -> JobStatus:
+    def wait_final(self, job: str, timeout_s: float = 120) -> JobStatus:
         status: list[JobStatus] = []
 
         def final() -> bool:
@@ -213,7 +213,7 @@ class RunningNode:
     def forgets(self, job: str) -> None:
         """Wait until nothing of an ended job's workspace is left: the folder goes just after the ending."""
         folder = self.home / "work" / job
-        wait_for(lambda: not folder.exists(), 20, lambda: f"{folder.name} is still there\n{self.log()}")
+        wait_for(lambda: not folder.exists(), 60, lambda: f"{folder.name} is still there\n{self.log()}")
 
 
 class Granted:
