@@ -1,7 +1,7 @@
 # Every verb does its own set-up and remembers it with a stamp, so that a second run starts at once.
 #   make demo   the whole story on real data, in its own folder var/demo, with a report
 #   make up     chain, portal, workers and four party nodes until Ctrl-C; state in var/up
-#   make test   static checks, contract tests, Python tests
+#   make test   static checks, contract tests, Python tests; ARGS="tests/accel -k sm2" for some
 #   make lint   ruff, mypy --strict, import layers, types of the front end
 #   make bench  NAME=psi ARGS=--quick
 #   make clean  run state and built files; `make distclean` also the environments
@@ -40,8 +40,16 @@ demo: setup
 up: setup
 	@exec $(PY) -m market.supervisor $(ARGS)
 
+# These start nodes, whole markets or a browser, and keep all cores busy by themselves.
+ALONE := tests/compute/eaas tests/compute/node tests/e2e tests/market/test_services_outgrown.py \
+	tests/portal/test_browser.py tests/portal/test_journey.py tests/supervisor
 test: lint
+ifdef ARGS
 	@$(PY) -m pytest $(ARGS)
+else
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ALONE:%=--ignore=%)
+	@$(PY) -m pytest $(ALONE)
+endif
 
 lint: setup-dev
 	@$(BIN)/ruff check .
