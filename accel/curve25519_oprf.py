@@ -26,6 +26,7 @@ from accel.cpu import curve25519_oprf as _cpu
 from accel.cpu.key_stream import BLOCK_BYTES, SEED_BYTES, KeyStream
 from accel.curve25519 import POINT_BYTES, check_messages, check_scalar
 from accel.errors import BadEncoding, BadParameter
+from accel.gpu import curve25519_oprf as _gpu
 from accel.reference import curve25519_oprf as _reference
 from accel.registry import Op
 
@@ -65,7 +66,7 @@ def hash_and_mask(messages: Sequence[bytes], dst: bytes, masks: bytes, *, backen
     """H(x) + k(r)·8G of every message and its mask, 32 bytes each.
 
     H as `accel.curve25519.hash_to_curve`. ``masks``: 32 secret uniform bytes a message, used only here and in
-    `unmask`. Constant-time in the masks with `ifma` and `avx2`; `portable` fixes the sequence of field
+    `unmask`. Constant-time in the masks with `gpu`, `ifma` and `avx2`; `portable` fixes the sequence of field
     operations only, `reference` is for tests. Raises BadParameter, for masks of another length too.
     """
     check_messages(messages, dst)
@@ -116,10 +117,13 @@ def _check_masks(masks: bytes, count: int) -> None:
 
 HASH_AND_MASK.backend("reference")(_reference.hash_and_mask)
 HASH_AND_MASK.backend("portable", needs="gmpy2")(_cpu.hash_and_mask)
+HASH_AND_MASK.backend("gpu", needs="cupy", min_batch=4096)(_gpu.hash_and_mask)
 MULTIPLY_POINTS.backend("reference")(_reference.multiply_points)
 MULTIPLY_POINTS.backend("portable", needs="gmpy2 cryptography")(_cpu.multiply_points)
+MULTIPLY_POINTS.backend("gpu", needs="cupy", min_batch=4096)(_gpu.multiply_points)
 UNMASK.backend("reference")(_reference.unmask)
 UNMASK.backend("portable", needs="gmpy2")(_cpu.unmask)
+UNMASK.backend("gpu", needs="cupy", min_batch=4096)(_gpu.unmask)
 
 
 def _register_vectors(level: str) -> None:

@@ -1,17 +1,12 @@
 // k G for secret k from a table of 43 windows of 32 odd multiples: a block at a time, in shared memory.
 //
-// An address that depends on a secret leaks by the bank conflicts it causes, and reading all 32 entries would
-// cost as much as the additions. So each word of a window is stored 32 times, once in the bank of each lane:
-// a warp's lookup takes one pass whatever the digits. Half a window (x, then y) fits the 48 KiB that every
-// multiprocessor grants.
+// Reading all 32 entries would cost as much as the additions, so they lie in banks (`banks.cuh`). Half a window
+// (x, then y) fits the 48 KiB that every multiprocessor grants.
 #pragma once
+#include "banks.cuh"
 #include "multiples.cuh"
 
-static constexpr u32 BASE_THREADS = 256, LANES = 32, HALF_WORDS = BASE_ENTRIES * 8;
-
-struct alignas(16) Quad {
-    u32 v[4];
-};
+static constexpr u32 BASE_THREADS = 256, HALF_WORDS = BASE_ENTRIES * 8;
 
 // Copy the words of one coordinate of a window, each into four banks; all threads together into all banks.
 FUNCTION void spread(Quad *shared, const u32 *window, u32 coordinate, u32 thread) {
@@ -21,13 +16,6 @@ FUNCTION void spread(Quad *shared, const u32 *window, u32 coordinate, u32 thread
         Quad four = {{value, value, value, value}};
         shared[i] = four;
     }
-}
-
-FUNCTION U256 read_lane(const Quad *shared, u32 entry, u32 thread) {
-    const u32 *words = (const u32 *)shared;
-    U256 r;
-    UNROLL for (u32 i = 0; i < 8; i++) r.v[i] = words[(entry * 8 + i) * LANES + thread % LANES];
-    return r;
 }
 
 // table: windows × entries × (x, y) in the form of the field. points: count numbers x, then y, then z.

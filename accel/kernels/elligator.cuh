@@ -90,13 +90,18 @@ FUNCTION U256 field_element(const u64 *words) {
     return Field25519::fold(t);
 }
 
+// The two points whose sum, cleared of the cofactor, is the hash.
+FUNCTION void hash_to_mapped(const u8 *message, u64 bytes, const u8 *tag, u32 tag_bytes, MappedPoint *mapped) {
+    u64 uniform[16];
+    expand_message(message, bytes, tag, tag_bytes, uniform);
+    ROLLED for (int i = 0; i < 2; i++) mapped[i] = map_to_curve(field_element(uniform + 6 * i));
+}
+
 // The u-coordinate, canonical and cleared of the cofactor; 0 if the message hashes to infinity.
 FUNCTION U256 hash_to_u(const u8 *message, u64 bytes, const u8 *tag, u32 tag_bytes) {
     typedef Field25519 F;
-    u64 uniform[16];
-    expand_message(message, bytes, tag, tag_bytes, uniform);
     MappedPoint mapped[2];
-    ROLLED for (int i = 0; i < 2; i++) mapped[i] = map_to_curve(field_element(uniform + 6 * i));
+    hash_to_mapped(message, bytes, tag, tag_bytes, mapped);
     MontgomeryPoint p = add_mapped(mapped[0], mapped[1]);
     ROLLED for (int i = 0; i < 3; i++) p = double_x(p);
     return F::reduce(F::mul(p.x, F::invert(p.z)));

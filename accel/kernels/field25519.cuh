@@ -8,6 +8,8 @@
 struct Field25519 {
     typedef U256 Element;
 
+    FUNCTION U256 one() { return small256(1); }
+
     FIELD_FUNCTION U256 add(const U256 &a, const U256 &b) {
         U256 r;
         u32 carry = add8(r.v, a.v, b.v);

@@ -23,7 +23,7 @@ struct StoreSignature {
 KERNEL(sm2_sign, 128, 4)(const U256 *points, U256 *products, const u8 *digests, const u8 *nonces,
                         const u8 *inverse, u8 *rows, u8 *served, u64 count) {
     StoreSignature store = {digests, nonces, load_big(inverse), rows, served};
-    divide_by_z(points, products, count, store);
+    divide_by_z<Field>(points, products, count, store);
 }
 HOST_THREADS(sm2_sign)
 

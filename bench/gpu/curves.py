@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from accel.errors import InvalidPoint
 from accel.gpu import compile as gpu_compile
-from accel.gpu import curve25519, memory, weierstrass
+from accel.gpu import curve25519, curve25519_oprf, memory, weierstrass
 from accel.gpu.launch import launch
 from accel.reference import curve25519 as reference25519
+from accel.reference import curve25519_oprf as reference_oprf
 from accel.reference import sm2, sswu
 from accel.reference import weierstrass as reference
 from accel.reference.weierstrass import SECP256K1, SM2, Curve, Rows, rows_of_ints
@@ -54,6 +56,35 @@ def check25519(count: int = 200) -> None:
         curve25519.FAULTS[2],
     ):
         raise ArithmeticError("validation is wrong")
+
+
+def check_oprf(count: int = 200) -> None:
+    """The three steps of the OPRF with added masks, both ends of the masks' range, a point of the twist."""
+    rng = random.Random(25520)
+    messages = [rng.randbytes(i % 40) for i in range(count)]
+    masks = bytes(32) + b"\xff" * 32 + rng.randbytes(32 * (count - 2))
+    masked = curve25519_oprf.hash_and_mask(messages, DST, masks)
+    if masked != reference_oprf.hash_and_mask(messages, DST, masks):
+        raise ArithmeticError("masked points differ from the reference")
+    answers = reference_oprf.multiply_points(masked, SCALAR)
+    if curve25519_oprf.multiply_points(masked, SCALAR) != answers:
+        raise ArithmeticError("answers differ from the reference")
+    key = curve25519_oprf.multiply_points(reference_oprf.BASE, SCALAR)
+    unmasked = curve25519_oprf.unmask(answers, masks, key)
+    if unmasked != reference25519.hash_and_multiply(messages, DST, SCALAR):
+        raise ArithmeticError("unmasked points are not the products of the hashed ones")
+    bad = bytearray(masked)
+    bad[32 * 7 : 32 * 8] = bytes([2]) + bytes(31)  # a point of the twist
+    for step in (
+        partial(curve25519_oprf.multiply_points, bytes(bad), SCALAR),
+        partial(curve25519_oprf.unmask, bytes(bad), masks, key),
+    ):
+        try:
+            step()
+        except InvalidPoint as refused:
+            if refused.detail["index"] == 7:
+                continue
+        raise ArithmeticError("validation of points with the parity of v is wrong")
 
 
 def check_weierstrass(count: int = 300) -> None:
@@ -158,6 +189,63 @@ def time25519(clock: Clock, ceilings: Ceilings, quick: bool) -> Iterator[Row]:
     )
 
 
+def time_oprf(clock: Clock, ceilings: Ceilings, quick: bool) -> Iterator[Row]:
+    """The steps that a mask takes part in, and an answer, on the device; all three from host to host."""
+    count = BATCH // 4 if quick else BATCH
+    product, square = _MUL + _FOLD, _SQR + _FOLD
+    encoding = 6 * product + 254 / 16 * square
+    root = 252 * square + 12 * product
+    comb = 51 * 7 * product + 3 * product + encoding
+    climb = 255 * (5 * product + 4 * square + 8) + root + 24 * product + encoding
+    with memory.secrets_in() as keep:
+        k = keep(memory.upload(np.frombuffer(SCALAR, np.uint8)))
+        masks = keep(memory.upload(np.random.default_rng(3).integers(0, 256, (count, 32), dtype=np.uint8)))
+        points = memory.upload(np.tile(np.frombuffer(reference_oprf.BASE, np.uint8), (count, 1)))
+        table = memory.upload(curve25519_oprf.comb_table(reference_oprf.BASE))
+        # The comb works in place, on whatever numbers it finds.
+        sums = memory.upload(np.random.default_rng(4).integers(0, 1 << 32, (4, count, 8), dtype=np.uint32))
+
+        def combed() -> object:
+            curve25519_oprf.add_multiples(table, masks, sums, negative=False, with_v=True)
+            return curve25519_oprf.encode(sums, kept, with_v=True)
+
+        def answered() -> object:
+            products, _ = curve25519_oprf.multiply(points, k, kept)
+            return curve25519_oprf.encode(products, kept, with_v=True)
+
+        for name, work, cost in (("a mask added", combed, comb), ("an answer", answered, climb)):
+            yield row(
+                f"curve25519 OPRF, {name}",
+                count,
+                clock(work),
+                "op/s",
+                f"on the device, {round(cost):,} multiply-adds each",
+                ceiling="multiply-add peak",
+                allowed=ceilings.wide_per_s / cost,
+            )
+    few = BATCH // 4
+    messages = [i.to_bytes(16, "little") for i in range(few)]
+    drawn = np.random.default_rng(5).integers(0, 256, 32 * few, dtype=np.uint8).tobytes()
+    masked = curve25519_oprf.hash_and_mask(messages, DST, drawn)
+    key = curve25519_oprf.multiply_points(reference_oprf.BASE, SCALAR)
+    hashing = 2 * 254 * square + 170 * product  # two maps, a sum, three doublings
+    steps: tuple[tuple[str, Callable[[], object], float], ...] = (
+        ("hash_and_mask", lambda: curve25519_oprf.hash_and_mask(messages, DST, drawn), hashing + comb),
+        ("multiply_points", lambda: curve25519_oprf.multiply_points(masked, SCALAR), climb),
+        ("unmask", lambda: curve25519_oprf.unmask(masked, drawn, key), root + 24 * product + comb),
+    )
+    for name, work, cost in steps:
+        yield row(
+            f"{name}, host to host",
+            few,
+            clock(work),
+            "op/s",
+            "Python bytes in, bytes out, copies over PCIe both ways",
+            ceiling="multiply-add peak",
+            allowed=ceilings.wide_per_s / cost,
+        )
+
+
 def time_weierstrass(clock: Clock, ceilings: Ceilings, quick: bool) -> Iterator[Row]:
     """Signing, verifying and the two kinds of multiples, keys and results in the device's memory."""
     count = BATCH // 4 if quick else BATCH
@@ -203,5 +291,6 @@ def _random_rows(count: int) -> Any:
 
 ENTRIES = (
     Entry("curve25519", check25519, time25519),
+    Entry("curve25519 OPRF", check_oprf, time_oprf),
     Entry("SM2 and secp256k1", check_weierstrass, time_weierstrass),
 )

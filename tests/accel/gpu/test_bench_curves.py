@@ -20,6 +20,7 @@ def one_second(work: Callable[[], object]) -> float:
 
 def test_checks_pass(host_device: HostDevice) -> None:
     curves.check25519(9)
+    curves.check_oprf(9)
     curves.check_weierstrass(20)
     symmetric.check(20)
 
@@ -28,15 +29,18 @@ def test_checks_notice_a_wrong_result(host_device: HostDevice, monkeypatch: pyte
     monkeypatch.setattr(curves, "SCALAR", curves.SCALAR[::-1])  # not clamped: the ladder and RFC 7748 differ
     with pytest.raises(ArithmeticError):
         curves.check25519(2)
+    with pytest.raises(ArithmeticError):
+        curves.check_oprf(9)
 
 
 def test_every_rate_has_its_ceiling(host_device: HostDevice, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(curves, "BATCH", 64)
     rows = [
         *curves.time25519(one_second, CEILINGS, True),
+        *curves.time_oprf(one_second, CEILINGS, True),
         *curves.time_weierstrass(one_second, CEILINGS, True),
     ]
-    assert len(rows) == 10
+    assert len(rows) == 15
     assert all(row.size == row.value == 16 and row.peer_value for row in rows)
     assert [row.target for row in rows if row.target] == list(curves.TARGETS.values())
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from accel import curve25519, sm3, sm4_backends, weierstrass_backends
+from accel import curve25519, curve25519_oprf, sm3, sm4_backends, weierstrass_backends
 from accel.registry import Op
 from tests.accel.gpu.conftest import HostDevice
 
 OPS: list[Op[..., Any]] = [
     op
-    for module in (curve25519, sm3, sm4_backends, weierstrass_backends)
+    for module in (curve25519, curve25519_oprf, sm3, sm4_backends, weierstrass_backends)
     for op in vars(module).values()
     if isinstance(op, Op) and "gpu" in op._backends
 ]
