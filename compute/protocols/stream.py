@@ -20,6 +20,8 @@ from compute.errors import ProtocolAbort
 from compute.protocols.protocol import Message, Part, Progress, Rng, Send, receive
 
 BLOCK_BYTES = 1 << 17
+# n rows of bytes: shape (n, width).
+Rows = npt.NDArray[np.uint8]
 Uint32 = Annotated[int, Meta(ge=0, le=(1 << 32) - 1)]
 
 
@@ -45,6 +47,21 @@ def send_array(
         yield Progress(phase, start, count)
         yield Send(role, Block(index, produce(start, stop)))
     yield Progress(phase, count, count)
+
+
+def send_rows(role: str, rows: Rows, phase: str) -> Part[None]:
+    """`send_array` of the rows of a matrix."""
+    yield from send_array(
+        role, len(rows), rows.shape[1], lambda first, last: rows[first:last].tobytes(), phase
+    )
+
+
+def receive_rows(role: str, count: int, width: int, phase: str) -> Part[Rows]:
+    """`receive_array` of ``count`` rows: (count, width). Nothing crosses for rows without width."""
+    if not width:
+        return np.empty((count, 0), np.uint8)
+    data = yield from receive_array(role, count, width, phase)
+    return np.frombuffer(data, np.uint8).reshape(count, width)
 
 
 def receive_array(role: str, count: int, width: int, phase: str) -> Part[bytes]:

@@ -37,7 +37,7 @@ from compute.protocols.psi.matching import MAX_TAG_BYTES, ascending, match
 from compute.protocols.psi.oprf import OUTPUT_BYTES, Items, Oprf
 from compute.protocols.psi.waves import Arrays, in_waves
 from compute.protocols.sets import check_intersection
-from compute.protocols.stream import receive_array, send_array
+from compute.protocols.stream import receive_rows, send_rows
 
 Numbers = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.uint8]
@@ -156,9 +156,9 @@ def _receive_wave(side: Side, wave: int) -> Part[Arrays]:
         side.session, peer, items, [plan.peer] * len(items), side.instance(wave)
     )
     total = plan.peer * len(items)
-    theirs = yield from _receive_rows(peer, total, plan.tag_bytes)
+    theirs = yield from receive_rows(peer, total, plan.tag_bytes, "psi.match")
     width = side.peer_label_bytes
-    sealed = yield from _receive_rows(peer, total, width + MAC_BYTES if width else 0)
+    sealed = yield from receive_rows(peer, total, width + MAC_BYTES if width else 0, "psi.labels")
     bits = np.zeros(total, np.bool_)
     count = 0
     pieces: list[Arrays] = []
@@ -199,14 +199,14 @@ def _send_wave(side: Side, wave: int) -> Part[Arrays]:
         byte_rows.take(output[:, : plan.tag_bytes], order)
         for output, order in zip(outputs, orders, strict=True)
     ]
-    yield from _send_rows(peer, _together(tags), "psi.match")
+    yield from send_rows(peer, _together(tags), "psi.match")
     if side.labels_of is not None:
         context = side.context(side.session.role)
         sealed = [
             labels.seal(_labels(side, keys, order), output[order, -KEY_BYTES:], context)
             for keys, order, output in zip(sets, orders, outputs, strict=True)
         ]
-        yield from _send_rows(peer, np.concatenate(sealed), "psi.labels")
+        yield from send_rows(peer, np.concatenate(sealed), "psi.labels")
     if not side.mutual:
         return (np.empty(0, np.int64),)
     starts = (bucket * plan.own for bucket in plan.of_wave(wave))
@@ -241,7 +241,7 @@ def _tell(side: Side, waves: list[Arrays]) -> Part[None]:
     sizes = [plan.peer * len(plan.of_wave(wave)) for wave in range(plan.waves)]
     bits = [np.unpackbits(wave[3], count=size) for wave, size in zip(waves, sizes, strict=True)]
     flat = np.packbits(np.concatenate(bits))
-    yield from _send_rows(side.peer, flat.reshape(-1, 1), "psi.result")
+    yield from send_rows(side.peer, flat.reshape(-1, 1), "psi.result")
     secrets = _together([wave[4] for wave in waves])
     yield Send(side.peer, Proof(_proof(side, secrets)))
     if side.labels_of is not None:
@@ -250,13 +250,13 @@ def _tell(side: Side, waves: list[Arrays]) -> Part[None]:
         # Bytes and progress are public: without padding they would tell the size of the result.
         missing, width = side.most_matches - len(sealed), sealed.shape[1]
         padding = np.frombuffer(side.session.rng(missing * width), np.uint8).reshape(missing, width)
-        yield from _send_rows(side.peer, np.concatenate([sealed, padding]), "psi.labels")
+        yield from send_rows(side.peer, np.concatenate([sealed, padding]), "psi.labels")
 
 
 def _be_told(side: Side, waves: list[Arrays]) -> Part[Found]:
     session, plan, peer = side.session, side.plan, side.peer
     total = plan.own * plan.buckets
-    octets = yield from _receive_rows(peer, -(-total // 8), 1)
+    octets = yield from receive_rows(peer, -(-total // 8), 1, "psi.result")
     flat = np.unpackbits(octets.reshape(-1)).astype(np.bool_)
     numbers, all_secrets = (_together([wave[part] for wave in waves]) for part in (0, 1))
     chosen = numbers[np.flatnonzero(flat[:total])]
@@ -269,7 +269,7 @@ def _be_told(side: Side, waves: list[Arrays]) -> Part[Found]:
     width = side.peer_label_bytes
     plain = np.empty((len(chosen), 0), np.uint8)
     if width:
-        sealed = yield from _receive_rows(peer, side.most_matches, width + MAC_BYTES)
+        sealed = yield from receive_rows(peer, side.most_matches, width + MAC_BYTES, "psi.labels")
         plain = labels.open_sealed(sealed[: len(chosen)], secrets, side.context(peer), peer)
     order = ascending(chosen, total)
     chosen, plain = chosen[order], plain[order]
@@ -305,16 +305,3 @@ def _joined(side: Side, pieces: list[tuple[int, Numbers, Rows]]) -> Found:
         np.concatenate([np.empty(0, np.int64), *(rows for _, rows, _ in pieces)]),
         np.concatenate([np.empty((0, width), np.uint8), *(plain for _, _, plain in pieces)]),
     )
-
-
-def _send_rows(peer: str, rows: Rows, phase: str) -> Part[None]:
-    yield from send_array(
-        peer, len(rows), rows.shape[1], lambda first, last: rows[first:last].tobytes(), phase
-    )
-
-
-def _receive_rows(peer: str, count: int, width: int) -> Part[Rows]:
-    if not width:
-        return np.empty((count, 0), np.uint8)
-    data = yield from receive_array(peer, count, width, "psi.match")
-    return np.frombuffer(data, np.uint8).reshape(count, width)

@@ -19,7 +19,7 @@ from accel import sm3
 from compute.errors import ProtocolAbort
 from compute.protocols.protocol import Message, Part, Send, Session, receive
 from compute.protocols.psi.beginning import Beginning, Input
-from compute.protocols.psi.buckets import Source, bound
+from compute.protocols.psi.buckets import Facts, bound
 from compute.protocols.psi.many.params import Params
 from compute.protocols.psi.many.zero_sharing import KEY_BYTES, PairKeys
 from compute.protocols.psi.waves import LEAST_ITEMS, MOST_PARALLEL, Cut, buckets_and_wave, limits
@@ -88,7 +88,7 @@ class Greeting:
         return sm3.digest(b"liutong/psi/many/wave/v2" + said + role.encode() + wave.to_bytes(8, "big"))
 
 
-def greet(session: Session, source: Source) -> Part[Greeting]:
+def greet(session: Session, source: Facts) -> Part[Greeting]:
     """Exchange `Hello` with all others and settle how the sets are cut.
 
     Raises CohortTooSmall or ProtocolAbort if a peer's set may not be compared with ours, and ProtocolAbort if

@@ -23,7 +23,7 @@ from compute.protocols.psi.matching import match
 from compute.protocols.psi.oprf import Items
 from compute.protocols.psi.waves import Arrays, in_waves
 from compute.protocols.sets import check_intersection
-from compute.protocols.stream import receive_array, send_array, uniform_order
+from compute.protocols.stream import receive_rows, send_rows, uniform_order
 
 # Of the intersection, for further outputs: two keys of a job meet with probability 2^-68 at most.
 TAG_BYTES = 16
@@ -132,7 +132,8 @@ def _tell(side: Side, found: list[Arrays]) -> Part[None]:
             padding = np.frombuffer(side.session.rng(missing * TAG_BYTES), np.uint8)
             tags = _tags(digests, side.greeting.tag_keys[role])
             tags = np.concatenate([tags, padding.reshape(missing, TAG_BYTES)])
-            yield from _send_tags(role, tags[uniform_order(len(tags), side.session.rng)])
+            tags = tags[uniform_order(len(tags), side.session.rng)]
+            yield from send_rows(role, tags, "psi.match")
 
 
 def _be_told(side: Side) -> Part[list[Arrays]]:
@@ -142,8 +143,7 @@ def _be_told(side: Side) -> Part[list[Arrays]]:
     found: list[Arrays] = []
     for wave in range(side.plan.waves):
         most = side.plan.most_matches(wave)
-        data = yield from receive_array(leader, most, TAG_BYTES, "psi.match")
-        named = np.frombuffer(data, np.uint8).reshape(most, TAG_BYTES)
+        named = yield from receive_rows(leader, most, TAG_BYTES, "psi.match")
         sets = side.keys_of(wave)
         tags = _tags(np.concatenate([keys.digests for keys in sets]), side.greeting.tag_keys[leader])
         matched = np.sort(match(tags, named)[0])
@@ -156,12 +156,6 @@ def _be_told(side: Side) -> Part[list[Arrays]]:
         raise ProtocolAbort(f"{leader} names a match that is none of our keys")
     check_intersection(count, side.session.min_cohort)
     return found
-
-
-def _send_tags(role: str, tags: Items) -> Part[None]:
-    yield from send_array(
-        role, len(tags), TAG_BYTES, lambda first, last: tags[first:last].tobytes(), "psi.match"
-    )
 
 
 def _tags(items: Items, key: bytes) -> Items:
