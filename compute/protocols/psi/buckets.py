@@ -32,6 +32,7 @@ from compute.protocols.keyset import (
     leading_words,
 )
 from compute.protocols.protocol import Part, Progress, Rng, Session
+from compute.protocols.psi.bins import Bins, power_of_two
 from compute.protocols.workspace import Workspace
 
 # A bucket is as good as surely not larger than its bound.
@@ -42,6 +43,7 @@ ROW = DIGEST_BYTES + 8
 MOST_PARTITIONS = 1 << 12
 # Partitions are small beside the memory: one is sorted, and read again for each bucket in it.
 PARTITIONS_PER_MEMORY = 16
+_KEYS = "psi.keys"
 _HEADER_BYTES = 1 << 10
 _SUMMED = 64  # digests beside each other
 
@@ -180,47 +182,33 @@ def _spill(
 ) -> Part[Source]:
     partitions = power_of_two(-(-PARTITIONS_PER_MEMORY * needed // session.memory_bytes), MOST_PARTITIONS)
     workspace = session.workspace
+    bins = Bins(workspace, _KEYS, partitions, ROW)
     # What an attempt that was cut left behind is made again: it may be half.
-    for index in range(partitions):
-        workspace.remove(_partition(index))
+    bins.clear()
     without_key = unfit = 0
     for batch in hashed(table, columns, normalisation):
         without_key += batch.without_key
         unfit += batch.unfit
-        _append(workspace, batch.digests, batch.rows, partitions)
+        records = np.concatenate([batch.digests, batch.rows.view(np.uint8).reshape(-1, 8)], axis=1)
+        bins.deal(records, _partition_of(batch.digests, partitions))
         if len(batch.rows):
             yield Progress("psi.keys", int(batch.rows[-1]), table.num_rows)
     count = repeated = 0
     total = np.zeros(4, np.uint64)
-    present = set(workspace.names())
     for index in range(partitions):
-        name = _partition(index)
-        data = np.frombuffer(workspace.read(name) if name in present else b"", np.uint8).reshape(-1, ROW)
+        data = bins.read(index)
         rows = np.ascontiguousarray(data[:, DIGEST_BYTES:]).view(np.int64).reshape(-1)
         keys = grouped(np.ascontiguousarray(data[:, :DIGEST_BYTES]), rows)
-        workspace.write(name, pack(keys.digests, keys.rows, keys.offsets))
+        workspace.write(_partition(index), pack(keys.digests, keys.rows, keys.offsets))
         count, repeated = count + len(keys), repeated + keys.repeated
         total += _sum(keys)
     return Spilled(count, repeated, without_key, unfit, _checksum(count, total), workspace, partitions)
 
 
-def _append(workspace: Workspace, digests: Digests, rows: Numbers, partitions: int) -> None:
-    """Give every partition its part of a batch."""
-    numbers = (
-        leading_words(digests) >> np.uint64(64 - partitions.bit_length() + 1) if partitions > 1 else None
-    )
-    records = np.concatenate([digests, rows.view(np.uint8).reshape(-1, 8)], axis=1)
-    if numbers is None:
-        workspace.append(_partition(0), records.tobytes())
-        return
-    order = np.argsort(numbers.astype(np.uint16), kind="stable")
-    ends = np.cumsum(np.bincount(numbers.astype(np.int64), minlength=partitions))
-    sorted_records = records.view(f"V{ROW}").reshape(-1)[order]
-    start = 0
-    for index, end in enumerate(ends.tolist()):
-        if end > start:
-            workspace.append(_partition(index), sorted_records[start:end].tobytes())
-        start = end
+def _partition_of(digests: Digests, partitions: int) -> Numbers:
+    if partitions == 1:
+        return np.zeros(len(digests), np.int64)
+    return (leading_words(digests) >> np.uint64(65 - partitions.bit_length())).astype(np.int64)
 
 
 def checksum(parts: Sequence[KeySet]) -> bytes:
@@ -251,11 +239,6 @@ def _checksum(count: int, total: npt.NDArray[np.uint64]) -> bytes:
     return count.to_bytes(8, "big") + total.tobytes()
 
 
-def power_of_two(least: int, most: int = 1 << 62) -> int:
-    """The smallest power of two that is not below ``least``, but at most ``most``."""
-    return min(1 << max(0, least - 1).bit_length(), most)
-
-
 def _range(keys: KeySet, index: int, buckets: int) -> KeySet:
     shift = np.uint64(65 - buckets.bit_length())
     heads = leading_words(keys.digests)
@@ -266,7 +249,7 @@ def _range(keys: KeySet, index: int, buckets: int) -> KeySet:
 
 
 def _partition(index: int) -> str:
-    return f"psi.keys.{index}"
+    return f"{_KEYS}.{index}"
 
 
 def pack(*arrays: npt.NDArray[Any]) -> bytes:

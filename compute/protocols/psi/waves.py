@@ -13,7 +13,8 @@ from typing import Any
 import numpy.typing as npt
 
 from compute.protocols.protocol import Checkpoint, Part, Progress, Session
-from compute.protocols.psi.buckets import pack, power_of_two, unpack
+from compute.protocols.psi.bins import power_of_two
+from compute.protocols.psi.buckets import pack, unpack
 
 # What an item takes while its bucket is compared: own and received arrays of the OPRF, its tables, tags.
 ITEM_MEMORY_BYTES = 1 << 10

@@ -8,7 +8,7 @@ import pytest
 
 from compute.errors import DataError
 from compute.protocols.protocol import Session
-from compute.protocols.psi.bins import MOST_BINS, Bins, bins_for, rows_of, shuffle, taken
+from compute.protocols.psi.bins import MOST_BINS, Bins, bins_for, rows_of, shuffle
 from compute.protocols.workspace import MemoryWorkspace
 from tests.compute.protocols.jobs import Job, seeded
 
@@ -69,10 +69,3 @@ def test_a_shuffle_is_uniform(memory_bytes: int) -> None:
 def test_half_a_record_is_told_as_damage() -> None:
     with pytest.raises(DataError, match="damaged"):
         rows_of(memoryview(b"12345"), 2)
-
-
-def test_records_are_taken_whole() -> None:
-    rows = np.arange(12, dtype=np.uint8).reshape(4, 3)
-    order = np.array([3, 0, 0, 2])
-    assert (taken(rows, order) == rows[order]).all()
-    assert taken(rows[:0], order[:0]).shape == (0, 3)

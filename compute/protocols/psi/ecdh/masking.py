@@ -32,6 +32,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from accel import rows as byte_rows
 from accel import sm3
 from compute.errors import DataError, ProtocolAbort
 from compute.protocols.keyset import DIGEST_BYTES
@@ -48,19 +49,13 @@ from compute.protocols.protocol import (
     compute,
     receive,
 )
-from compute.protocols.psi.bins import Bins, Rows, bins_for, rows_of, shuffle, taken
+from compute.protocols.psi.bins import Bins, Rows, bins_for, rows_of, shuffle
 from compute.protocols.psi.buckets import Facts, bound
 from compute.protocols.psi.ecdh.curves import GROUPS, blind, multiply_received
 from compute.protocols.psi.ecdh.oprf import BLOCK, LEAD, Function, Points, receive_block, spans_of
 from compute.protocols.psi.matching import match
 from compute.protocols.sets import Size, check_peer_size
-from compute.protocols.stream import (
-    receive_array,
-    receive_blocks,
-    send_array,
-    sorted_order,
-    tag_bytes,
-)
+from compute.protocols.stream import receive_blocks, send_array, sorted_order, tag_bytes
 from compute.protocols.workspace import Workspace
 
 # A tag as it is kept; on the wire it is cut to `returned_bytes`.
@@ -352,32 +347,6 @@ class _Comparison:
         self.found(theirs[places])
 
 
-# -- sets that are in memory
-
-
-def send_sorted(peer: str, tags: Rows, width: int) -> Part[None]:
-    """Send tags, cut to ``width`` bytes, in the order of their bytes."""
-    ordered = _sorted(tags)[:, :width]
-    yield from send_array(
-        peer, len(tags), width, lambda first, last: ordered[first:last].tobytes(), "psi.match"
-    )
-
-
-def receive_sorted(peer: str, count: int, width: int) -> Part[Rows]:
-    """The tags of `send_sorted`, (count, width); ProtocolAbort unless they ascend strictly."""
-    data = yield from receive_array(peer, count, width, "psi.match")
-    tags = np.frombuffer(data, np.uint8).reshape(count, width)
-    require_ascending(tags, peer)
-    return tags
-
-
-def member(tags: Rows, among: Rows) -> npt.NDArray[np.bool_]:
-    """Which rows of ``tags``, which are distinct, occur in ``among``; equal widths of at most 16 bytes."""
-    found = np.zeros(len(tags), np.bool_)
-    found[match(tags, among)[0]] = True
-    return found
-
-
 def require_ascending(tags: Rows, peer: str) -> None:
     """Raise ProtocolAbort unless the tags that a peer returned ascend strictly."""
     words = _words(tags)
@@ -390,7 +359,7 @@ def _sorted(tags: Rows) -> Rows:
     """Tags in the order of their bytes."""
     words = _words(tags)
     order, distinct = sorted_order(np.ascontiguousarray(words[:, 0]))
-    return taken(tags, order if distinct else np.lexsort((words[:, 1], words[:, 0])))
+    return byte_rows.take(tags, order if distinct else np.lexsort((words[:, 1], words[:, 0])))
 
 
 def _repeats(ordered: Rows) -> bool:
