@@ -49,7 +49,7 @@ from compute.node.store import Ending, JobRow
 from compute.protocols import runner
 from compute.protocols.checkpoints import Journal, inputs_of
 from compute.protocols.directory import DirectoryWorkspace
-from compute.protocols.executors import CallExecutor, ExecutorFailed
+from compute.protocols.executors import CallExecutor
 from compute.protocols.lines import Room
 from compute.protocols.protocol import Progress, Rng, Session, Steps, job_kind
 from compute.protocols.workspace import Cache
@@ -456,8 +456,6 @@ def ending_of(job: str, error: Exception) -> Ending:
         # It names file, line and reason, never a value; where the file lies stays at home.
         log.error("job %s: %s", job, error.message)
         return Ending("failed", error.code, message=short(_without_folders(error.message)))
-    if isinstance(error, NodeStopped | OutOfMemory | ExecutorFailed):
-        return Ending("failed", error.code, message=short(error.message))
     if isinstance(error, ComputeError):
         log.warning("job %s failed: %s: %s", job, error.code, error.message)
         return Ending("failed", error.code, message=short(error.message))

@@ -291,6 +291,9 @@ ERRORS: dict[str, Word] = {
     "wire.bad_message": _("The peer sent something that does not decode"),
     "data.disk_full": _("The disk is full; nothing half-written counts"),
     "compute.out_of_memory": _("The computation needs more memory than the node has"),
+    "executor.failed": _("The workers of the node could not do their part"),
+    "accel": _("A value does not fit the computation"),
+    "node.internal": _("Something unforeseen at the node; its operator finds it in the log"),
     "data.invalid": _("The data source cannot be read as declared"),
     "input.invalid": _("A value cannot be used"),
     "job.cancelled": _("The job was cancelled"),
@@ -306,6 +309,7 @@ ERRORS: dict[str, Word] = {
     "peer.ended": _("The peer has ended its part"),
     "evidence.invalid": _("The evidence does not hold"),
     "job.expired": _("The deadline passed before the job ended"),
+    "job.deadline": _("The deadline passed before the job ended"),
     "chain.reverted": _("The chain refused the transaction"),
 }
 
@@ -365,7 +369,8 @@ RULES: dict[str, Word] = {
 
 
 def error(code: str) -> str:
-    return str(ERRORS.get(code, code))
+    # All that accel may raise stands under one word: what failed inside a kernel tells nobody here more.
+    return str(ERRORS.get("accel" if code.startswith("accel.") else code, code))
 
 
 def rule(code: str) -> str:

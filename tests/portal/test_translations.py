@@ -13,6 +13,22 @@ from django.test import Client
 from django.utils import translation
 from django.utils.translation import templatize
 
+from accel.errors import DeviceOutOfMemory, InvalidPoint
+from compute.errors import (
+    BadInput,
+    BadMessage,
+    CancelledElsewhere,
+    CohortTooSmall,
+    DataError,
+    DiskFull,
+    JobCancelled,
+    PeerLost,
+    ProtocolAbort,
+    Refused,
+)
+from compute.node.meter import MeterExceeded
+from compute.node.running import NodeStopped, ending_of
+from compute.protocols.executors import ExecutorFailed
 from market.portal import words
 from tests.portal.world import World
 
@@ -137,6 +153,22 @@ def test_a_grant_reads_as_one_sentence_in_both_languages(world: World) -> None:
     assert chinese.startswith(
         "医学研究院可以对Breast biopsies, East进行安全求交、联合统计和联邦学习，使用列 patient"
     )
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        CohortTooSmall(""), DataError(""), DiskFull(""), BadInput(""), ProtocolAbort(""), PeerLost(""),
+        JobCancelled(""), CancelledElsewhere(""), Refused("a", "b"), ExecutorFailed(""), NodeStopped(""),
+        MeterExceeded(""), BadMessage(""), TimeoutError(), MemoryError(), DeviceOutOfMemory(""),
+        InvalidPoint(""), RuntimeError(),
+    ],
+    ids=lambda cause: type(cause).__name__,
+)  # fmt: skip
+def test_every_reason_that_a_receipt_may_give_has_words(cause: Exception) -> None:
+    reason = ending_of("0x00", cause).reason
+    with translation.override("zh-hans"):
+        assert re.search(r"[\u4e00-\u9fff]", words.error(reason)), reason
 
 
 def test_every_phase_that_protocols_report_has_words() -> None:
