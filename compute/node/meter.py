@@ -65,7 +65,7 @@ class Meter:
     def repeated(self, used: int, repeats: int, buckets: int) -> int:
         """The charge of a completed job of so many buckets, so many of which were sent again to the consumer.
 
-        At most what was reserved: then the job's peers settings alone bound what a cut may show.
+        At most what was reserved: beyond it only the node's settings for peers bound what cuts may show.
         """
         return min(self.completed(used) + -(-used * repeats // max(buckets, 1)), self.units)
 
