@@ -3,7 +3,7 @@
 At `Checkpoint(k)` every role tells every peer k and the digest of all that passed between the two (`Marked`);
 if they agree, each settles its workspace and keeps its transcript there under ``run.checkpoint.k``. A role
 marks k+1 only after it kept k, so two roles are never further apart than one; each keeps the last two, and
-0 stands for the start.
+0 stands for the start. Who was once at checkpoint 2 never begins anew, also after it went back to 1.
 
 An attempt at the job begins with `Resuming`: the job's binding, the digest of the sender's input, and the
 checkpoints it holds. The roles go on from the highest that all hold, and confirm it (`Agreed`). Who names
@@ -30,6 +30,8 @@ from compute.wire.messages import JobSpec
 from compute.wire.transcript import Transcript
 
 _PREFIX = f"{RUNNER}checkpoint."
+# There is no way back to the start for the input that this names.
+_PASSED = f"{RUNNER}passed"
 _INPUT = b"liutong/run/input/v1\x00"
 _MAX_INDEX = 1 << 40
 START = bytes(32)
@@ -116,13 +118,18 @@ class Journal:
         """
         indices = sorted(self._indices())
         states = {index: state for index in indices if (state := self._load(index)) is not None}
-        if max(states, default=0) <= 1:
+        # A peer that takes us back from 2 to 1 must not take us on to 0, where we would use another secret.
+        if max(states, default=0) <= 1 and not self._passed:
             states[0] = State(0, Transcript(self.role, self.binding))
+        if not states:
+            raise DataError("the checkpoints in the job's workspace are missing")
         return states
 
     def keep(self, state: State) -> None:
         """Keep a checkpoint, on disk when this returns; the one before it stays, older ones go."""
         self.workspace.settle(state.index)
+        if state.index > 1 and not self._passed:
+            self.workspace.write(_PASSED, self.binding + self.inputs[self.role])
         kept = _Kept(
             self.binding,
             self.inputs[self.role],
@@ -164,6 +171,12 @@ class Journal:
             ours = states.get(mark.index)
             if ours is not None and not hmac.compare_digest(mark.transcript, _seen(ours, peer)):
                 raise ProtocolAbort(f"{peer} saw other messages than we did up to checkpoint {mark.index}")
+
+    @property
+    def _passed(self) -> bool:
+        if _PASSED not in self.workspace.names():
+            return False
+        return bytes(self.workspace.read(_PASSED)) == self.binding + self.inputs[self.role]
 
     def _indices(self) -> list[int]:
         found = (name.removeprefix(_PREFIX) for name in self.workspace.names() if name.startswith(_PREFIX))

@@ -508,7 +508,7 @@ async def test_cut_at_every_message_and_resumed_gives_equal_transcripts_without_
         journals = {role: journal_of(role, spaces[role]) for role in roles}
         first = await attempt(roles, starts, journals, {("ping", "pong"): allowed})
         assert any(isinstance(result, PeerLost) for result in first.values())
-        done = {role: len([n for n in spaces[role].names() if n.startswith("run.")]) for role in roles}
+        done = {role: sum(n.startswith("run.checkpoint.") for n in spaces[role].names()) for role in roles}
         assert max(done.values()) - min(done.values()) <= 1
         if any(not isinstance(result, PeerLost) for result in first.values()):
             # The last word was lost: one side has ended. Nothing can mend that, and nothing is redone.
@@ -604,6 +604,33 @@ async def test_a_peer_that_resumes_something_else_is_an_abort(what: str) -> None
     assert isinstance(results["pong"], ProtocolAbort)
     assert {name: bytes(spaces["ping"].read(name)) for name in spaces["ping"].names()} == before
     assert logs["ping"] == computed, "nothing was computed with it"
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+async def test_nobody_is_taken_back_twice_not_even_to_the_start(on_disk: bool, tmp_path: Path) -> None:
+    """At the start we would draw other secrets, for a peer that may have seen what followed checkpoint 2."""
+    space: Workspace = DirectoryWorkspace(tmp_path) if on_disk else MemoryWorkspace()
+    spaces: dict[str, Workspace] = {"ping": space, "pong": MemoryWorkspace()}
+    logs: dict[str, list[int]] = {role: [] for role in PAIR}
+    starts = {role: bucketed(role, PAIR, 3, logs[role], spaces[role]) for role in PAIR}
+    journals = {role: journal_of(role, spaces[role]) for role in PAIR}
+    await attempt(PAIR, starts, journals, {("ping", "pong"): 2 + 2 * 2})
+    assert set(journals["ping"].held()) == {1, 2}
+    # The peer has "lost" the second checkpoint, then the first as well.
+    journals["pong"].go_back(1)
+    spaces["pong"].remove("run.passed")
+    await attempt(PAIR, starts, journals, {("ping", "pong"): 2})
+    assert set(journals["ping"].held()) == {1}
+    before = list(logs["ping"])
+    forgetful = MemoryWorkspace()
+    starts["pong"] = bucketed("pong", PAIR, 3, [], forgetful)
+    results = await attempt(PAIR, starts, journals | {"pong": journal_of("pong", forgetful)}, {})
+    assert type(results["ping"]) is ProtocolAbort
+    assert logs["ping"] == before
+    # With the checkpoint that both have, the job still comes to its end.
+    starts["pong"] = bucketed("pong", PAIR, 3, [], spaces["pong"])
+    results = await attempt(PAIR, starts, journals, {})
+    assert results["ping"].transcript == results["pong"].transcript
 
 
 async def test_own_checkpoints_of_another_input_are_none() -> None:
