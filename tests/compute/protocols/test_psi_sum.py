@@ -268,6 +268,23 @@ def test_a_hostile_role_ends_in_a_typed_abort_on_both_sides(name: str) -> None:
     assert all(isinstance(end, ProtocolAbort | BadMessage) for end in ends.values()), ends
 
 
+@pytest.mark.parametrize("spoiled", [0, 5])
+@pytest.mark.parametrize("shared", [range(6), range(3), range(3, 6)], ids=str)
+def test_a_spoiled_ciphertext_ends_the_job_whether_or_not_its_key_is_shared(
+    spoiled: int, shared: range
+) -> None:
+    """Else how the job ends would tell `values` whether that key is."""
+    done = job({"id": list("abcdef"), "v": list(range(6))}, ["abcdef"[i] for i in shared] + ["x"], ["v"])
+
+    def spoil(data: bytes) -> bytes:
+        width = len(data) // 6
+        return data[: spoiled * width] + bytes(width) + data[(spoiled + 1) * width :]
+
+    ends = done.run_async({"values": replacing(done.steps("values"), _blocks(1, spoil))})
+    assert all(isinstance(end, ProtocolAbort) for end in ends.values()), ends
+    assert "invalid ciphertext" in str(ends["members"])
+
+
 def consumer_opens(done: Job, **changed: Any) -> Any:
     run = done.run()
     sealed = payload.decode(totals.Totals, {"m": run.outputs["members"].sealed}, "m")

@@ -238,9 +238,10 @@ def _add_matches(
         last = min(first + block, stretch.stop)
         data = yield from _block(params, first // block, last - first)
         chosen = places[slice(*np.searchsorted(places, (first, last)))] - first
+        part = totals.received(public, data, chosen, len(params.values), "values")
         if len(chosen):
-            part = totals.received(public, data, chosen, len(params.values), "values").sum(axis=0)
-            total = part if total is None else total + part
+            added = part.sum(axis=0)
+            total = added if total is None else total + added
         yield Progress("stats.receive", last, side.theirs)
     return total
 

@@ -174,18 +174,19 @@ def encrypt(scheme: Scheme, text: str, sums: list[KeySums], seed: bytes) -> byte
 def received(
     key: PublicKey, data: bytes, chosen: npt.NDArray[np.int64], columns: int, peer: str
 ) -> PackedArray:
-    """Ciphertexts of a block of keys, of which only the ``chosen`` are kept and checked.
+    """Ciphertexts of a block of keys, of which only the ``chosen`` are kept.
 
-    Raises ProtocolAbort if one of them is no ciphertext under the key.
+    Raises ProtocolAbort if any is no ciphertext under the key, chosen or not: else a peer that spoils one
+    would see from how the job ends whether it was chosen.
     """
     carriers = carriers_of(key, columns)
-    rows = np.frombuffer(data, np.uint8).reshape(-1, carriers, key.ciphertext_bytes)[chosen]
+    rows = np.frombuffer(data, np.uint8).reshape(-1, carriers, key.ciphertext_bytes)
     slots = slots_of(key)
     try:
-        array = EncryptedArray.from_numpy(key, np.ascontiguousarray(rows), bound=BOUND * slots.ones)
+        array = EncryptedArray.from_numpy(key, rows, bound=BOUND * slots.ones)
     except AccelError as error:
         raise ProtocolAbort(f"{peer} sent an invalid ciphertext: {error.message}") from error
-    return PackedArray(array, slots, columns + 1, BOUND)
+    return PackedArray(array[chosen], slots, columns + 1, BOUND)
 
 
 def kept(total: PackedArray, rng: Rng) -> bytes:
