@@ -7,11 +7,24 @@ from typing import Any
 
 from compute.errors import PeerLost
 from compute.protocols.checkpoints import Journal, inputs_of
-from compute.protocols.protocol import Message, Reply, Send, Steps
+from compute.protocols.protocol import Checkpoint, Message, Reply, Send, Steps
 from compute.protocols.runner import RunResult, run_resumable
 from compute.protocols.workspace import MemoryWorkspace, Workspace
 from compute.wire.channel import MemoryChannel, memory_channels
 from tests.compute.protocols.jobs import Job, seeded
+
+
+def cut_after(steps: Steps, index: int) -> Steps:
+    """A role whose process dies right after a checkpoint."""
+    reply = None
+    while True:
+        try:
+            effect = steps.send(reply)
+        except StopIteration as stop:
+            return stop.value
+        reply = yield effect
+        if isinstance(effect, Checkpoint) and effect.index == index:
+            raise PeerLost("cut")
 
 
 class Frayed:

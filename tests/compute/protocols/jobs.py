@@ -9,9 +9,11 @@ from typing import Any
 import pyarrow as pa
 
 import compute.protocols.kinds
+from compute.errors import BadMessage
 from compute.protocols.local import LocalRun, run_local
-from compute.protocols.protocol import Rng, Session, Steps, job_kind
+from compute.protocols.protocol import Message, Rng, Session, Steps, job_kind
 from compute.protocols.runner import RunResult, run
+from compute.wire import codec
 from compute.wire.channel import MemoryChannel, memory_channels
 from compute.wire.messages import JobSpec, Participant
 
@@ -127,3 +129,15 @@ class Job:
             return_exceptions=True,
         )
         return dict(zip(self.roles, results, strict=True))
+
+
+def crossed(run: LocalRun, kind: type[Message], sender: str = "") -> list[Any]:
+    """The messages of a type that crossed, from one role or from all."""
+    found = []
+    for message in run.wire:
+        if sender in ("", message.sender):
+            try:
+                found.append(codec.decode(kind, message.data))
+            except BadMessage:
+                continue
+    return found

@@ -18,7 +18,6 @@ from compute.protocols import keyset, payload, stream
 from compute.protocols.directory import DirectoryWorkspace
 from compute.protocols.identifiers import Normalisation
 from compute.protocols.keyset import key_set
-from compute.protocols.local import LocalRun
 from compute.protocols.protocol import Message, Progress, Receive, Reply, Steps
 from compute.protocols.psi.cardinality import protocol
 from compute.protocols.psi.cardinality.cost import cost
@@ -31,10 +30,9 @@ from compute.protocols.runner import RunResult
 from compute.protocols.sets import MAX_ELEMENTS, Size
 from compute.protocols.stream import Block
 from compute.protocols.workspace import MemoryWorkspace, Workspace
-from compute.wire import codec
 from tests.compute.protocols.hostile import replacing
 from tests.compute.protocols.interrupted import Interrupted
-from tests.compute.protocols.jobs import Job
+from tests.compute.protocols.jobs import Job, crossed
 
 KEYS = {"keys": {"left": ["id"], "right": ["pid"]}}
 BOTH = {"measures": ["intersection", "union"]}
@@ -131,21 +129,9 @@ def test_only_the_outputting_role_and_only_the_measures_asked_for() -> None:
     assert {role: run.bytes_sent(role) for role in predicted} == predicted
 
 
-def crossed(run: LocalRun, sender: str, kind: type[Message]) -> list[Any]:
-    found = []
-    for message in run.wire:
-        if message.sender != sender:
-            continue
-        try:
-            found.append(codec.decode(kind, message.data))
-        except BadMessage:
-            continue
-    return found
-
-
 def test_what_comes_back_does_not_follow_the_order_of_what_was_sent() -> None:
     ids = [f"k{i}" for i in range(200)]
-    (block,) = crossed(job(ids, ids).run(), "right", Block)
+    (block,) = crossed(job(ids, ids).run(), Block, "right")
     width = len(block.data) // 200
     tags = [block.data[at : at + width] for at in range(0, len(block.data), width)]
     assert tags == sorted(tags)
@@ -181,7 +167,7 @@ def test_no_identifier_crosses_and_two_runs_share_no_element(curve: str) -> None
     width = GROUPS[curve].point_bytes
     elements = []
     for run in runs:
-        found = [m.data for role in ("left", "right") for m in crossed(run, role, Points)]
+        found = [m.data for m in crossed(run, Points)]
         elements.append({d[at : at + width] for d in found for at in range(0, len(d), width)})
     assert len(elements[0]) == 60
     assert not elements[0] & elements[1]

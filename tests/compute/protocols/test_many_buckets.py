@@ -19,6 +19,7 @@ from compute.protocols.runner import RunResult, run_resumable
 from compute.protocols.workspace import MemoryWorkspace
 from compute.wire.channel import MemoryChannel, memory_channels
 from tests.compute.protocols.hostile import replacing
+from tests.compute.protocols.interrupted import cut_after
 from tests.compute.protocols.jobs import Job
 from tests.compute.protocols.many_jobs import many, texts
 
@@ -231,16 +232,6 @@ def local(job: Job, spaces: Mapping[str, MemoryWorkspace], resumed: int, cut: st
     if cut:
         steps[cut] = cut_after(steps[cut], 1)
     return job.open(run_local(steps, binding=job.binding))
-
-
-def cut_after(steps: Steps, index: int) -> Steps:
-    """A role whose process dies right after a checkpoint."""
-    reply = None
-    while True:
-        effect = steps.send(reply)
-        reply = yield effect
-        if effect == Checkpoint(index):
-            raise PeerLost("cut")
 
 
 def test_a_party_that_hides_another_input_is_found_out_by_its_commitment() -> None:

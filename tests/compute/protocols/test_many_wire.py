@@ -6,10 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compute.errors import BadMessage
 from compute.protocols.identifiers import Normalisation
 from compute.protocols.keyset import key_set
-from compute.protocols.local import LocalRun
 from compute.protocols.protocol import Part
 from compute.protocols.psi.ecdh.oprf import Points
 from compute.protocols.psi.many import compare
@@ -18,7 +16,7 @@ from compute.protocols.psi.many.programmed import evaluate
 from compute.protocols.psi.many.zero_sharing import PairKeys, share
 from compute.protocols.stream import Block
 from compute.wire import codec
-from tests.compute.protocols.jobs import Job
+from tests.compute.protocols.jobs import Job, crossed
 from tests.compute.protocols.many_jobs import many, texts
 
 
@@ -32,17 +30,6 @@ def test_bytes_and_progress_do_not_tell_the_size_of_the_intersection() -> None:
     for role in ("p1", "p2", "p3"):
         assert len({run.bytes_sent(role) for run in runs}) == 1
         assert runs[0].progress[role] == runs[1].progress[role]
-
-
-def sent(run: LocalRun, kind: Any, sender: str = "") -> list[Any]:
-    found = []
-    for message in run.wire:
-        if sender in ("", message.sender):
-            try:
-                found.append(codec.decode(kind, message.data))
-            except BadMessage:
-                continue
-    return found
 
 
 def test_parties_that_do_not_lead_exchange_sizes_and_keys_alone() -> None:
@@ -65,9 +52,9 @@ def test_no_identifier_crosses_and_two_runs_share_nothing(protocol_name: str) ->
             assert hashlib.new(name, text.encode()).digest()[:8] not in data
     pieces = []
     for run in runs:
-        found = {m.data[at : at + 32] for m in sent(run, Points) for at in range(0, len(m.data), 32)}
-        found |= {m.data[at : at + 8] for m in sent(run, Block) for at in range(0, len(m.data) - 7, 8)}
-        found |= {m.key for m in sent(run, Hello)}
+        found = {m.data[at : at + 32] for m in crossed(run, Points) for at in range(0, len(m.data), 32)}
+        found |= {m.data[at : at + 8] for m in crossed(run, Block) for at in range(0, len(m.data) - 7, 8)}
+        found |= {m.key for m in crossed(run, Hello)}
         pieces.append(found)
     assert len(pieces[0]) > 500
     # RR22 pads lists of points with zeros and counts; nothing else may be in both.

@@ -16,16 +16,14 @@ from accel import curve25519, sm3
 from compute.errors import BadInput, BadMessage, CohortTooSmall, ProtocolAbort
 from compute.protocols import stream
 from compute.protocols.identifiers import Normalisation, encode_key
-from compute.protocols.local import LocalRun
 from compute.protocols.protocol import Message, Output, Send, Steps, receive
 from compute.protocols.psi.agreement import Hello
 from compute.protocols.psi.choice import SUPPORTED
 from compute.protocols.psi.engine import Proof, ResultCheck
 from compute.protocols.runner import RunResult
 from compute.protocols.stream import Block, tag_bytes
-from compute.wire import codec
 from tests.compute.protocols.hostile import replacing
-from tests.compute.protocols.jobs import Job
+from tests.compute.protocols.jobs import Job, crossed
 
 KEYS = {"keys": {"left": ["id"], "right": ["pid"]}}
 PROTOCOLS: dict[str, dict[str, Any]] = {
@@ -217,17 +215,6 @@ def test_sizes_on_the_wire_do_not_depend_on_the_intersection(protocol: str) -> N
 # -- what crosses
 
 
-def messages(run: LocalRun, sender: str, kind: type[Message]) -> list[Any]:
-    found = []
-    for message in run.wire:
-        if message.sender == sender:
-            try:
-                found.append(codec.decode(kind, message.data))
-            except BadMessage:
-                continue
-    return found
-
-
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_no_identifier_and_no_deterministic_hash_crosses(protocol: str) -> None:
     ids = [f"patient-{i:05}" for i in range(40)]
@@ -277,8 +264,8 @@ def test_tags_come_in_an_order_that_says_nothing() -> None:
     ids = named(range(400))
     run = psi(ids, ids, protocol="rr22").run()
     width = tag_bytes(400, 400)
-    tags = [message.data for message in messages(run, "right", Block)][-1]
-    again = [m.data for m in messages(psi(ids, ids, protocol="rr22", seed=5).run(), "right", Block)][-1]
+    tags = [message.data for message in crossed(run, Block, "right")][-1]
+    again = [m.data for m in crossed(psi(ids, ids, protocol="rr22", seed=5).run(), Block, "right")][-1]
     assert len(tags) == len(again) == 400 * width
     assert tags != again
     listed = [tags[at : at + width] for at in range(0, len(tags), width)]
@@ -359,7 +346,7 @@ def test_result_check_passes_and_tells_other_versions(output_to: list[str]) -> N
     job = psi(named(range(9)), named(range(5, 12)), output_to=output_to, result_check=True)
     run = job.run()
     assert job.open(run)["count"] == 4
-    one, other = (messages(run, role, ResultCheck) for role in ("left", "right"))
+    one, other = (crossed(run, ResultCheck, role) for role in ("left", "right"))
     assert one == other
     assert len(one) == 1
 

@@ -6,8 +6,8 @@ import pytest
 
 from compute.errors import DataError, PeerLost, ProtocolAbort
 from compute.protocols.local import LocalRun, run_local
-from compute.protocols.protocol import Checkpoint, Steps
 from compute.protocols.workspace import MemoryWorkspace
+from tests.compute.protocols.interrupted import cut_after
 from tests.compute.protocols.jobs import Job
 from tests.compute.protocols.psi_people import BOTH, TINY, job, people
 
@@ -19,19 +19,6 @@ def test_a_small_job_has_no_checkpoints_and_leaves_nothing_behind() -> None:
     run = made.run()
     assert run.outputs["left"].metrics["buckets"] == 1
     assert [space.names() for space in spaces.values()] == [(), ()]
-
-
-def cut_after(steps: Steps, index: int) -> Steps:
-    """A role whose process dies right after a checkpoint."""
-    reply = None
-    while True:
-        try:
-            effect = steps.send(reply)
-        except StopIteration as stop:
-            return stop.value
-        reply = yield effect
-        if isinstance(effect, Checkpoint) and effect.index == index:
-            raise PeerLost("cut")
 
 
 def attempt(made: Job, spaces: dict[str, MemoryWorkspace], resumed: int, cut: int | None = None) -> LocalRun:

@@ -44,7 +44,7 @@ def run_sender(session: Session, peer: str, mode: Mode, buckets: Sequence[Bucket
     if mode.checked:
         yield from _check_columns(session, peer, states)
     yield from _offer_noise(session, peer, states)
-    done = iter((yield from _evaluate(session, peer, states)))
+    done = iter((yield from _evaluate(peer, states)))
     # Where the receiver has nothing, F is anything that nobody else knows.
     return [
         next(done)
@@ -129,7 +129,7 @@ def _offer_noise(session: Session, peer: str, states: list[_State]) -> Part[None
         state.b = b
 
 
-def _evaluate(session: Session, peer: str, states: list[_State]) -> Part[tuple[Items, ...]]:
+def _evaluate(peer: str, states: list[_State]) -> Part[tuple[Items, ...]]:
     calls = []
     for state in states:
         shape = state.shape
