@@ -20,7 +20,7 @@ from typing import IO
 
 from compute.disk import typed
 from compute.errors import ComputeError, DataError, PeerLost, ProtocolAbort
-from compute.wire.channel import Channel
+from compute.wire.channel import Channel, weight
 
 _SEGMENT_BYTES = 256 << 20
 _LAST_WORD_S = 2.0
@@ -43,7 +43,8 @@ class Line:
     """A channel to one peer with a queue on either side. One task uses it.
 
     Messages come in while ``open_ears`` is set. ``fail`` is told at once what makes the line useless although
-    nobody asks for its messages yet: DiskFull, DataError, or ProtocolAbort if the peer sends too much ahead.
+    nobody asks for its messages yet: DiskFull, DataError, ProtocolAbort if the peer sends too much ahead, or
+    BadMessage if one of ours is longer than the channel takes.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Line:
 
     def put(self, data: bytes) -> None:
         """Give a message to the line; `drained` waits until there is room for the next."""
-        self._outgoing_bytes += len(data)
+        self._outgoing_bytes += weight(data)
         self._outgoing.put_nowait(data)
 
     @property
@@ -106,7 +107,7 @@ class Line:
         while True:
             if self._incoming:
                 data = self._incoming.popleft()
-                self._incoming_bytes -= len(data)
+                self._incoming_bytes -= weight(data)
                 return data
             if self._spill:
                 async with self._spilling:
@@ -137,8 +138,16 @@ class Line:
 
     async def _push(self) -> None:
         while (data := await self._outgoing.get()) is not None:
-            await self._channel.send(data)
-            self._outgoing_bytes -= len(data)
+            try:
+                await self._channel.send(data)
+            except PeerLost:
+                # Receiving ends as well, and knows more of why.
+                raise
+            except ComputeError as error:
+                # Longer than a channel takes: both sides would wait for each other.
+                self._fail(error)
+                raise
+            self._outgoing_bytes -= weight(data)
             self._moved.set()
 
     async def _pull(self) -> None:
@@ -152,13 +161,13 @@ class Line:
             self._arrived.set()
 
     async def _keep(self, data: bytes) -> None:
-        fits = not self._incoming or self._incoming_bytes + len(data) <= self._room.memory_bytes
+        fits = not self._incoming or self._incoming_bytes + weight(data) <= self._room.memory_bytes
         if fits and not self._spill:
             self._incoming.append(data)
-            self._incoming_bytes += len(data)
+            self._incoming_bytes += weight(data)
             return
         try:
-            if self._spill.size + len(data) > self._room.disk_bytes:
+            if self._spill.size + weight(data) > self._room.disk_bytes:
                 most = self._room.disk_bytes
                 raise ProtocolAbort(f"{self._role} sent more than {most} bytes before the job asked for them")
             async with self._spilling:
@@ -200,7 +209,7 @@ class _Spill:
                 left = left[segment.file.write(left) :]
         segment.lengths.append(len(data))
         segment.end += len(data)
-        self.size += len(data)
+        self.size += weight(data)
 
     def pop(self) -> bytes:
         segment = self._segments[0]
@@ -211,7 +220,7 @@ class _Spill:
         if len(data) != length:
             raise DataError("messages that a peer sent ahead are damaged: check the disk")
         segment.start += length
-        self.size -= length
+        self.size -= weight(data)
         if not segment.lengths:
             self._segments.popleft().file.close()
         return data

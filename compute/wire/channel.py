@@ -14,6 +14,7 @@ from compute.errors import BadMessage, PeerLost
 MAX_MESSAGE_BYTES = 64 << 20
 # A peer that says nothing, not even a heartbeat, for this long is gone.
 IDLE_TIMEOUT_S = 60.0
+LEAST_WEIGHT = 64
 
 
 class Channel(Protocol):
@@ -93,6 +94,11 @@ def check_length(length: int, limit: int) -> None:
     """Raise BadMessage if a message of this length may not pass."""
     if length > limit:
         raise BadMessage(f"a message of {length} bytes is above the limit of {limit}: send it in parts")
+
+
+def weight(message: bytes) -> int:
+    """What a message counts for where bytes are bounded: a short one takes more memory than its bytes."""
+    return max(len(message), LEAST_WEIGHT)
 
 
 def peer_closed(code: str, reason: str) -> PeerLost:

@@ -23,7 +23,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from compute.errors import BadMessage, ComputeError, PeerLost
-from compute.wire.channel import IDLE_TIMEOUT_S, MAX_MESSAGE_BYTES, check_length, peer_closed
+from compute.wire.channel import IDLE_TIMEOUT_S, MAX_MESSAGE_BYTES, check_length, peer_closed, weight
 from compute.wire.transport import CHUNK_BYTES, Transport
 
 _FIRST, _NEXT, _HEARTBEAT, _CLOSE = 1, 2, 3, 4
@@ -136,7 +136,7 @@ class SecureChannel:
                     raise PeerLost("this channel is closed", peer_code="")
                 if self._inbox:
                     message = self._inbox.popleft()
-                    self._buffered_bytes -= len(message)
+                    self._buffered_bytes -= weight(message)
                     self._changed.notify_all()
                     return message
                 if self._failure is not None:
@@ -243,14 +243,14 @@ class SecureChannel:
     async def _deliver(self, message: bytes) -> None:
         async with self._changed:
             # One message always fits, else a peer could not send one that is as long as the buffer.
-            while self._inbox and self._buffered_bytes + len(message) > self._limits.max_buffered_bytes:
+            while self._inbox and self._buffered_bytes + weight(message) > self._limits.max_buffered_bytes:
                 self._held_up = True
                 await self._changed.wait()
             if self._held_up:
                 # It was we who did not listen.
                 self._held_up, self._last_heard = False, time.monotonic()
             self._inbox.append(message)
-            self._buffered_bytes += len(message)
+            self._buffered_bytes += weight(message)
             self._changed.notify_all()
 
     async def _fail(self, error: ComputeError) -> None:

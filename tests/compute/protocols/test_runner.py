@@ -236,6 +236,28 @@ async def test_a_peer_that_sends_more_ahead_than_the_disk_may_hold_is_an_abort(t
         await flooding
 
 
+async def test_a_message_that_the_channel_does_not_take_ends_both_sides_at_once() -> None:
+    def asks() -> Steps:
+        yield Send("pong", Ball(1, bytes(2000)))
+        yield from receive("pong", Ball)
+        return Output()
+
+    def answers() -> Steps:
+        yield from receive("ping", Ball)
+        yield Send("ping", Ball(2))
+        return Output()
+
+    left, right = memory_channels(max_message_bytes=1000)
+    async with asyncio.timeout(10):
+        one, other = await asyncio.gather(
+            run(asks(), {"pong": left}, role="ping", binding=BINDING),
+            run(answers(), {"ping": right}, role="pong", binding=BINDING),
+            return_exceptions=True,
+        )
+    assert type(one) is BadMessage
+    assert type(other) is ProtocolAbort
+
+
 async def test_no_room_for_what_a_peer_sends_ahead_is_a_typed_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compute.errors import BadMessage, PeerLost
+from compute.wire.channel import LEAST_WEIGHT
 from compute.wire.records import ChannelLimits, RecordKey, SecureChannel
 from compute.wire.transport import memory_transports
 
@@ -334,20 +335,22 @@ async def test_closing_twice_and_using_a_closed_channel():
             await left.receive()
 
 
-async def test_a_flooding_peer_fills_a_bounded_buffer_and_then_waits():
+@pytest.mark.parametrize("length", [100, 1, 0])
+async def test_a_flooding_peer_fills_a_bounded_buffer_and_then_waits(length: int):
     async with one_end(capacity=2) as (channel, line, sealing, _):
 
         async def flood():
             while True:
-                await line.send_frame(sealing.seal(first(100, b"x" * 100)))
+                await line.send_frame(sealing.seal(first(length, b"x" * length)))
 
         flooding = asyncio.create_task(flood())
         await asyncio.sleep(0.05)
         assert channel._buffered_bytes <= LIMITS.max_buffered_bytes
+        assert len(channel._inbox) <= LIMITS.max_buffered_bytes // max(length, LEAST_WEIGHT)
         assert not flooding.done()
         # Reading makes room again, and nothing was lost on the way.
         for _ in range(100):
-            assert await channel.receive() == b"x" * 100
+            assert await channel.receive() == b"x" * length
         flooding.cancel()
 
 
