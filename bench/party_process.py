@@ -26,7 +26,8 @@ from compute.data.snapshot import Snapshots
 from compute.data.source import Source, SourceConfig
 from compute.errors import PeerLost
 from compute.protocols import runner
-from compute.protocols.directory import DirectoryCache, DirectoryWorkspace
+from compute.protocols.directory import DirectoryWorkspace
+from compute.protocols.directory_cache import DirectoryCache
 from compute.protocols.protocol import JobKind, Progress, Session, job_kind
 from compute.protocols.workspace import Cache, Workspace
 from compute.wire.channel import Channel

@@ -28,7 +28,7 @@ from compute.node.receipts import ReceiptSigner
 from compute.node.running import Means, Runner
 from compute.node.sessions import Sessions
 from compute.node.store import Store
-from compute.protocols.directory import DirectoryCache
+from compute.protocols.directory_cache import DirectoryCache
 from compute.protocols.executors import InlineExecutor, make_executor
 from compute.wire.canonical import to_hex
 from compute.wire.channel import MAX_MESSAGE_BYTES

@@ -13,7 +13,7 @@ import msgspec
 
 from compute.errors import BadInput
 from compute.keys import sealing
-from compute.protocols.directory import DirectoryCache
+from compute.protocols.directory_cache import DirectoryCache
 from compute.sdk.identity import Identity
 from compute.wire import canonical
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compute.errors import CohortTooSmall
-from compute.protocols.directory import DirectoryCache
+from compute.protocols.directory_cache import DirectoryCache
 from compute.protocols.local import LocalRun
 from compute.protocols.pir.simple import database, linear, records
 from compute.protocols.pir.simple.client import _Opener, _places

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from compute.errors import BadInput, ComputeError, DataError, DiskFull, ProtocolAbort
-from compute.protocols.directory import DirectoryCache, DirectoryWorkspace
+from compute.protocols.directory import DirectoryWorkspace
+from compute.protocols.directory_cache import DirectoryCache
 from compute.protocols.keyset import grouped
 from compute.protocols.local import LocalRun, run_local
 from compute.protocols.protocol import Message, Output, Part, Send, Session, Steps

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from compute.errors import DataError, DiskFull
-from compute.protocols.directory import DirectoryCache, DirectoryWorkspace
+from compute.protocols.directory import DirectoryWorkspace
+from compute.protocols.directory_cache import DirectoryCache
 from compute.protocols.workspace import Cache, MemoryCache, MemoryWorkspace, Workspace
 
 NAMES = st.sampled_from(["a", "b.1", "c-d_e", "Z9"])
@@ -156,7 +157,8 @@ def test_one_process_at_a_time_holds_a_workspace(tmp_path: Path) -> None:
 _WRITER = """
 import os, sys
 from pathlib import Path
-from compute.protocols.directory import DirectoryCache, DirectoryWorkspace
+from compute.protocols.directory import DirectoryWorkspace
+from compute.protocols.directory_cache import DirectoryCache
 workspace = DirectoryWorkspace(Path(sys.argv[1]) / "job")
 cache = DirectoryCache(Path(sys.argv[1]) / "cache", 1 << 24)
 for i in range(1_000_000):
@@ -196,7 +198,8 @@ _FILLER = """
 import resource, sys
 from pathlib import Path
 from compute.errors import DiskFull
-from compute.protocols.directory import DirectoryCache, DirectoryWorkspace
+from compute.protocols.directory import DirectoryWorkspace
+from compute.protocols.directory_cache import DirectoryCache
 workspace = DirectoryWorkspace(Path(sys.argv[1]) / "job")
 cache = DirectoryCache(Path(sys.argv[1]) / "cache", 1 << 24)
 workspace.write("whole", b"old"); workspace.append("spill", b"old"); cache.put("entry", b"old")
