@@ -18,6 +18,7 @@ import logging
 import random
 import re
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -348,8 +349,7 @@ class _Attempts:
         self.count = active.row.attempts
         # In this process: a restart of ours is nobody else's doing.
         self.repeats = 0
-        self._begun_at: int | None = None
-        self._in_a_row = 0
+        self._begun_at: Counter[int] = Counter()
 
     async def run(self) -> runner.RunResult:
         """The result of the attempt that came to its end."""
@@ -425,13 +425,13 @@ class _Attempts:
 
     def _begin(self, resumed: int) -> None:
         """Count a bucket that is begun again; raises ProtocolAbort if it was too often."""
-        self._in_a_row = self._in_a_row + 1 if resumed == self._begun_at else 0
-        self.repeats += self._begun_at is not None
-        self._begun_at = resumed
-        most = self._runner._peer_settings.max_repeats
-        if self._in_a_row > most:
+        self.repeats += bool(self._begun_at)
+        again = self._begun_at[resumed]
+        # In all, not in a row: a peer could have another checkpoint in between, and go back by one.
+        self._begun_at[resumed] += 1
+        if again > self._runner._peer_settings.max_repeats:
             raise ProtocolAbort(
-                f"the line was cut {self._in_a_row} times after checkpoint {resumed}: "
+                f"the line was cut {again} times after checkpoint {resumed}: "
                 "a bucket is not shown to a peer without end"
             )
 
