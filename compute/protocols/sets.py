@@ -1,14 +1,12 @@
-"""Rules that every protocol over sets of keys keeps: size limits, floors, and hashes bound to one job."""
+"""Rules that every protocol over sets of keys keeps: size limits and floors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from accel import curve25519
 from compute.errors import BadInput, CohortTooSmall, ProtocolAbort
 from compute.protocols.identifiers import KeyColumns
 from compute.protocols.protocol import Message
@@ -21,6 +19,13 @@ class KeysOfSides(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     left: KeyColumns
     right: KeyColumns
+
+
+class BothKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Key columns of both roles, compared in order."""
+
+    values: KeyColumns
+    members: KeyColumns
 
 
 class Size(Message, frozen=True, tag="psi.size"):
@@ -59,15 +64,10 @@ def check_intersection(count: int, floor: int) -> None:
         )
 
 
-def domain_separation(purpose: bytes, binding: bytes) -> bytes:
-    """The hash-to-curve tag of one job: a group element of one job is worthless in another."""
-    return b"LIUTONG-V1-" + purpose + b"-" + curve25519.SUITE + b"-" + binding.hex().encode()
+def large_enough(matched: int, count: int, floor: int) -> bool:
+    """Whether a group may be described: both it and what it leaves out are large, or it leaves out nothing.
 
-
-def blinding(items: Sequence[bytes], dst: bytes, scalar: bytes) -> Callable[[int, int], bytes]:
-    """What `stream.send_array` asks for: items hashed to the curve and multiplied, block by block."""
-
-    def blind(first: int, last: int) -> bytes:
-        return curve25519.hash_and_multiply(items[first:last], dst, scalar)
-
-    return blind
+    The rest counts because who knows the whole group's sum could otherwise subtract.
+    """
+    rest = count - matched
+    return matched > 0 and matched >= floor and (rest == 0 or rest >= floor)

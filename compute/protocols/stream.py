@@ -6,16 +6,13 @@ receiver never allocates for more than what it was told to expect.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from accel import curve25519
-from accel.errors import BadEncoding, InvalidPoint
 from compute.errors import ProtocolAbort
 from compute.protocols.protocol import Message, Part, Progress, Rng, Send, receive
 
@@ -88,25 +85,6 @@ def receive_blocks(
     yield Progress(phase, count, count)
 
 
-def receive_points(role: str, counts: Sequence[int], phase: str) -> Part[bytes]:
-    """Receive curve25519 points, ``counts[i]`` for set i; raises ProtocolAbort unless each is valid.
-
-    Within a set they must differ: honest roles remove repeats before blinding, which is injective.
-    """
-    points = yield from receive_array(role, sum(counts), curve25519.POINT_BYTES, phase)
-    try:
-        curve25519.validate(points)
-    except (InvalidPoint, BadEncoding) as error:
-        raise ProtocolAbort(f"{role} sent an invalid group element: {error.message}") from error
-    elements = split(points, curve25519.POINT_BYTES)
-    start = 0
-    for count in counts:
-        if len(set(elements[start : start + count])) != count:
-            raise ProtocolAbort(f"{role} sent a group element twice")
-        start += count
-    return points
-
-
 def split(data: bytes, width: int) -> list[bytes]:
     """The items of an array."""
     return [data[start : start + width] for start in range(0, len(data), width)]
@@ -136,14 +114,6 @@ def sorted_order(keys: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], b
     order = np.argsort(keys)
     drawn = keys[order]
     return order, bool((drawn[1:] != drawn[:-1]).all())
-
-
-def tags(points: bytes, binding: bytes, width: int) -> list[bytes]:
-    """Short digests of group elements, bound to the job; compared instead of the elements."""
-    prefix = b"liutong/psi/tag/v1\0" + binding
-    return [
-        hashlib.sha256(prefix + point).digest()[:width] for point in split(points, curve25519.POINT_BYTES)
-    ]
 
 
 def tag_bytes(left: int, right: int) -> int:

@@ -18,12 +18,12 @@ from sklearn.datasets import load_breast_cancer
 from accel import paillier
 from compute.errors import BadInput, BadMessage, CohortTooSmall, ProtocolAbort
 from compute.protocols.runner import RunResult
-from compute.protocols.sets import Size
+from compute.protocols.sets import Size, large_enough
 from compute.protocols.stats import moments
 from compute.protocols.stats.exchange import Summary
 from compute.protocols.stats.horizontal.protocol import Partial
 from compute.protocols.stats.moments import Moments
-from compute.protocols.stats.vertical.protocol import Counts, large_enough
+from compute.protocols.stats.vertical.protocol import Counts
 from compute.protocols.stream import Block
 from tests.compute.protocols.hostile import replacing
 from tests.compute.protocols.jobs import Job

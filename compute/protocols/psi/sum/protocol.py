@@ -62,9 +62,8 @@ from compute.protocols.psi.ecdh.masking import (
 from compute.protocols.psi.ecdh.oprf import Function, context
 from compute.protocols.psi.sum import totals
 from compute.protocols.psi.sum.filtered import filtered
-from compute.protocols.sets import check_size
+from compute.protocols.sets import BothKeys, check_size, large_enough
 from compute.protocols.stats.moments import PublicKeyText
-from compute.protocols.stats.vertical.protocol import BothKeys, large_enough
 from compute.protocols.stream import Block, block_items
 from compute.wire.messages import JobSpec, Name
 

@@ -17,47 +17,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import msgspec
 import pyarrow as pa
 from msgspec import Meta
 
 from accel import curve25519, paillier
 from compute.errors import BadInput, CohortTooSmall, ProtocolAbort
 from compute.protocols import filters
-from compute.protocols.identifiers import KeyColumns, Normalisation, keys_of
+from compute.protocols.identifiers import Normalisation, keys_of
 from compute.protocols.participants import require_consumer_apart, require_roles
 from compute.protocols.protocol import JobKind, Message, Output, Rng, Send, Session, Steps, receive, register
-from compute.protocols.sets import (
-    MAX_ELEMENTS,
-    Size,
-    blinding,
-    check_peer_size,
-    check_size,
-    domain_separation,
-)
+from compute.protocols.sets import MAX_ELEMENTS, BothKeys, Size, check_peer_size, check_size, large_enough
 from compute.protocols.stats import exchange, moments
 from compute.protocols.stats.exchange import Summary
 from compute.protocols.stats.moments import Moments
-from compute.protocols.stream import (
-    Uint32,
-    receive_array,
-    receive_points,
-    send_array,
-    split,
-    tag_bytes,
-    tags,
-    uniform_order,
-)
+from compute.protocols.stats.vertical.points import blinding, domain_separation, receive_points, tags
+from compute.protocols.stream import Uint32, receive_array, send_array, split, tag_bytes, uniform_order
 from compute.wire.messages import JobSpec
 
 ROLES = ("values", "members")
-
-
-class BothKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Key columns of both roles, compared in order."""
-
-    values: KeyColumns
-    members: KeyColumns
 
 
 class Params(moments.Question, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -93,7 +70,7 @@ def _values(session: Session, table: pa.Table) -> Steps:
     groups, distinct = _grouped(filters.apply(table, params.filter), params)
     counts = tuple(len(group) for group in groups)
     check_size("values", sum(counts), params.max_elements, session.min_cohort)
-    dst = domain_separation(b"STATS", session.binding)
+    dst = domain_separation(session.binding)
     scalar = curve25519.random_scalar(session.rng)
     shuffled = [item for group in groups for item in _shuffled(group, session.rng)]
 
@@ -136,7 +113,7 @@ def _members(session: Session, table: pa.Table) -> Steps:
     key = moments.public_key(params)
     keys = keys_of(table, params.keys.members, params.normalise)
     check_size("members", len(keys), params.max_elements, session.min_cohort)
-    dst = domain_separation(b"STATS", session.binding)
+    dst = domain_separation(session.binding)
     scalar = curve25519.random_scalar(session.rng)
     items = [keys.encoded[index] for index in uniform_order(len(keys), session.rng)]
 
@@ -186,15 +163,6 @@ def _members(session: Session, table: pa.Table) -> Steps:
             "groups_suppressed": suppressed,
         },
     )
-
-
-def large_enough(matched: int, count: int, floor: int) -> bool:
-    """Whether a group may be described: both it and what it leaves out are large, or it leaves out nothing.
-
-    The rest counts because who knows the whole group's sum could otherwise subtract.
-    """
-    rest = count - matched
-    return matched > 0 and matched >= floor and (rest == 0 or rest >= floor)
 
 
 def _grouped(table: pa.Table, params: Params) -> tuple[list[dict[bytes, Moments]], int]:
