@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from compute.protocols.cost import Cost, array_bytes, message_bytes
 from compute.protocols.psi.ecdh.cost import points_bytes
 from compute.protocols.psi.ecdh.curves import GROUPS, CurveName
-from compute.protocols.psi.ecdh.masking import returned_bytes
+from compute.protocols.psi.ecdh.returning import returned_bytes
 from compute.protocols.sets import Size
 
 

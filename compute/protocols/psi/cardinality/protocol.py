@@ -27,8 +27,9 @@ from compute.protocols.participants import require_roles
 from compute.protocols.protocol import JobKind, Output, Session, Steps, register
 from compute.protocols.psi.buckets import collect
 from compute.protocols.psi.ecdh.curves import CurveName
-from compute.protocols.psi.ecdh.masking import begin, compare_tags, exchange, return_tags, swap_tags
+from compute.protocols.psi.ecdh.masking import begin, exchange
 from compute.protocols.psi.ecdh.oprf import Function, context
+from compute.protocols.psi.ecdh.returning import compare_tags, return_tags, swap_tags
 from compute.protocols.sets import MAX_ELEMENTS, KeysOfSides, check_intersection, check_size
 from compute.wire.messages import JobSpec
 

@@ -3,7 +3,7 @@
     both           Size
     per step       {secret · H(item)} of a stretch of each side's items, in one uniformly random order
     both           no tag occurs twice; from here on no other points are taken
-    who is asked   the peer's own tags under both secrets, in the order of their bytes
+    who is asked   the peer's own tags under both secrets, in the order of their bytes (`returning`)
 
 Scalars commute, so equal items end in equal tags. A role that returns the peer's tags sorts them first: the
 peer then counts how many are known to both, not which.
@@ -24,26 +24,21 @@ shuffle of Ion et al., "On Deploying Secure Computing: Private Intersection-Sum-
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from accel import rows as byte_rows
 from accel import sm3
 from compute.errors import DataError, ProtocolAbort
 from compute.protocols.keyset import DIGEST_BYTES
 from compute.protocols.protocol import (
     Call,
     Checkpoint,
-    Effect,
     Part,
     Progress,
-    Receive,
-    Reply,
     Send,
     Session,
     compute,
@@ -53,12 +48,11 @@ from compute.protocols.psi.bins import Bins, Rows, bins_for, rows_of, shuffle
 from compute.protocols.psi.buckets import Facts, bound
 from compute.protocols.psi.ecdh.curves import GROUPS, blind, multiply_received
 from compute.protocols.psi.ecdh.oprf import BLOCK, LEAD, Function, Points, receive_block, spans_of
-from compute.protocols.psi.matching import match
+from compute.protocols.psi.matching import in_order, repeats, words_of
 from compute.protocols.sets import Size, check_peer_size
-from compute.protocols.stream import receive_blocks, send_array, sorted_order, tag_bytes
 from compute.protocols.workspace import Workspace
 
-# A tag as it is kept; on the wire it is cut to `returned_bytes`.
+# A tag as it is kept; on the wire it is cut to `returning.returned_bytes`.
 TAG_BYTES = 16
 PLACE_BYTES = 8
 # A step is at least so many blocks (2 s of a core on curve25519), and at most one of so many of the job.
@@ -123,7 +117,7 @@ class Masking:
         """The bin of each tag: ascending tags have ascending bins."""
         if self.tags.count == 1:
             return np.zeros(len(tags), np.int64)
-        return (_words(tags)[:, 0] >> np.uint64(65 - self.tags.count.bit_length())).astype(np.int64)
+        return (words_of(tags)[:, 0] >> np.uint64(65 - self.tags.count.bit_length())).astype(np.int64)
 
 
 def begin(
@@ -174,54 +168,6 @@ def exchange(side: Masking) -> Part[None]:
     if side.session.resumed < side.sealed:
         yield from _require_different(side)
         yield Checkpoint(side.sealed)
-
-
-def return_tags(side: Masking) -> Part[None]:
-    """Return the peer's own tags in the order of their bytes. `exchange` is over."""
-    ascending = _Ascending(side)
-    width = returned_bytes(side.mine, side.theirs)
-    yield from send_array(side.peer, side.theirs, width, ascending.take, "psi.match")
-
-
-def compare_tags(side: Masking, found: Callable[[Rows], None] = lambda records: None) -> Part[int]:
-    """How many of our own tags, as the peer returns them, are among its own. `exchange` is over.
-
-    ``found`` is given the peer's tags that are ours too, some at a time. Raises ProtocolAbort unless what
-    comes ascends strictly and is spread as tags are.
-    """
-    comparison = _Comparison(side, found)
-    width = returned_bytes(side.mine, side.theirs)
-    yield from receive_blocks(side.peer, side.mine, width, "psi.match", comparison.take)
-    comparison.finish()
-    return comparison.count
-
-
-def swap_tags(side: Masking) -> Part[int]:
-    """`return_tags` and `compare_tags`, a block of each in turn: blocks do not pile up on either line."""
-    parts: tuple[Part[Any], ...] = return_tags(side), compare_tags(side)
-    turns: tuple[type[Effect], ...] = Send, Receive
-    longer = int(side.mine >= side.theirs)
-    replies: list[Reply] = [None, None]
-    results: dict[int, int] = {}
-    while len(results) < len(parts):
-        for index in {0, 1} - results.keys():
-            effect: Effect | None = None
-            while not isinstance(effect, turns[index]):
-                try:
-                    effect = parts[index].send(replies[index])
-                except StopIteration as stop:
-                    results[index] = stop.value
-                    break
-                # Of two parts side by side the longer tells how far both are.
-                if not isinstance(effect, Progress) or index == longer:
-                    replies[index] = yield effect
-    return results[1]
-
-
-def returned_bytes(one: int, other: int) -> int:
-    """Width of a tag that comes back: those of one side meet as rarely among themselves as with others."""
-    larger = max(one, other)
-    return min(TAG_BYTES, tag_bytes(larger, larger))
 
 
 def tags_of_received(function: Function, points: Rows, scalar: bytes, peer: str) -> Rows:
@@ -280,98 +226,11 @@ def _require_different(side: Masking) -> Part[None]:
         tags = side.tags.read(index)
         total += len(tags)
         # More than fall into a bin by chance are the same few again and again.
-        if len(tags) > most or _repeats(_sorted(tags[:, :TAG_BYTES])):
+        if len(tags) > most or repeats(in_order(tags[:, :TAG_BYTES])):
             raise ProtocolAbort(f"{side.peer} sent a group element twice")
         yield Progress("psi.match", 0, side.theirs)
     if total != side.theirs:
         raise DataError("the tags in the job's workspace are not those of its points")
-
-
-@dataclass(repr=False)
-class _Ascending:
-    """The peer's tags in the order of their bytes, bin after bin."""
-
-    side: Masking
-    bin: int = 0
-    held: Rows = field(default_factory=lambda: np.empty((0, TAG_BYTES), np.uint8))
-
-    def take(self, first: int, last: int) -> bytes:
-        """Tags ``first`` to ``last``: the next ones."""
-        width = returned_bytes(self.side.mine, self.side.theirs)
-        pieces, missing = [], last - first
-        while missing:
-            if not len(self.held):
-                if self.bin == self.side.tags.count:
-                    raise DataError("the tags in the job's workspace are not those of its points")
-                self.held = _sorted(self.side.tags.read(self.bin)[:, :TAG_BYTES])
-                self.bin += 1
-            piece, self.held = self.held[:missing], self.held[missing:]
-            pieces.append(piece[:, :width].tobytes())
-            missing -= len(piece)
-        return b"".join(pieces)
-
-
-@dataclass(repr=False)
-class _Comparison:
-    """Our own tags as they come back, ascending, beside the peer's: what falls into one bin is held."""
-
-    side: Masking
-    found: Callable[[Rows], None]
-    count: int = 0
-    bin: int = 0
-    last: Rows | None = None
-    held: list[Rows] = field(default_factory=list)
-
-    def take(self, data: bytes) -> None:
-        """The tags of a block."""
-        tags = np.frombuffer(data, np.uint8).reshape(-1, returned_bytes(self.side.mine, self.side.theirs))
-        require_ascending(tags if self.last is None else np.concatenate([self.last, tags]), self.side.peer)
-        self.last = tags[-1:]
-        bins = self.side.bin_of(tags)
-        for part in np.split(np.arange(len(tags)), np.flatnonzero(np.diff(bins)) + 1):
-            if bins[part[0]] != self.bin:
-                self.finish()
-                self.bin = int(bins[part[0]])
-            self.held.append(tags[part])
-            if sum(map(len, self.held)) > bound(self.side.mine, self.side.tags.count):
-                raise ProtocolAbort(f"{self.side.peer} returned tags that are not spread as tags are")
-
-    def finish(self) -> None:
-        """Compare what is held with its bin."""
-        if not self.held:
-            return
-        mine, theirs = np.concatenate(self.held), self.side.tags.read(self.bin)
-        self.held = []
-        _, places = match(mine, theirs[:, : mine.shape[1]])
-        self.count += len(places)
-        self.found(theirs[places])
-
-
-def require_ascending(tags: Rows, peer: str) -> None:
-    """Raise ProtocolAbort unless the tags that a peer returned ascend strictly."""
-    words = _words(tags)
-    high, low = words[:, 0], words[:, 1]
-    if not ((high[:-1] < high[1:]) | (high[:-1] == high[1:]) & (low[:-1] < low[1:])).all():
-        raise ProtocolAbort(f"{peer} returned tags that repeat or are not sorted")
-
-
-def _sorted(tags: Rows) -> Rows:
-    """Tags in the order of their bytes."""
-    words = _words(tags)
-    order, distinct = sorted_order(np.ascontiguousarray(words[:, 0]))
-    return byte_rows.take(tags, order if distinct else np.lexsort((words[:, 1], words[:, 0])))
-
-
-def _repeats(ordered: Rows) -> bool:
-    words = _words(ordered)
-    return bool((words[1:] == words[:-1]).all(axis=1).any())
-
-
-def _words(tags: Rows) -> npt.NDArray[np.uint64]:
-    """Tags as two words each that sort as their bytes do."""
-    padded = np.zeros((len(tags), TAG_BYTES), np.uint8)
-    padded[:, : tags.shape[1]] = tags
-    return padded.view(">u8").astype(np.uint64)
 
 
 def _read(workspace: Workspace) -> _Begun:

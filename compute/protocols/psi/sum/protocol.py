@@ -54,12 +54,11 @@ from compute.protocols.psi.ecdh.masking import (
     TAG_BYTES,
     Masking,
     begin,
-    compare_tags,
     exchange,
     places_of,
-    return_tags,
 )
 from compute.protocols.psi.ecdh.oprf import Function, context
+from compute.protocols.psi.ecdh.returning import compare_tags, return_tags
 from compute.protocols.psi.sum import totals
 from compute.protocols.psi.sum.filtered import filtered
 from compute.protocols.sets import BothKeys, check_size, large_enough
