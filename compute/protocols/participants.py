@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from compute.errors import BadInput
 from compute.wire.messages import JobSpec
 
@@ -30,6 +32,16 @@ def require_roles(spec: JobSpec, roles: tuple[str, ...], consumer_role: str | No
         elif not (participant.grant and participant.dataset and participant.commitment):
             raise BadInput(f"the role {participant.role} needs a grant, a dataset and its commitment")
     return roles
+
+
+def name_for(spec: JobSpec, role: str, digest: bytes) -> str:
+    """What a cache calls something with this digest that comes from the data of ``role``.
+
+    Whose data it is goes into the name: a party that was told the digest of another's could else announce it
+    as its own, and would see whether we have it.
+    """
+    whose = [(item.party, item.dataset) for item in spec.participants if item.role == role]
+    return hashlib.sha256(repr(whose).encode() + digest).hexdigest()
 
 
 def require_consumer_apart(spec: JobSpec) -> None:

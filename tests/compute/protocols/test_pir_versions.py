@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -499,3 +500,15 @@ def test_what_was_learnt_in_a_version_does_not_open_what_is_new_in_the_next() ->
     assert held is not None
     for segment in held.segments:
         assert opener._open(cells(segment, label_of(7)[None])[0], segment.shape, 0) is None
+
+
+def test_a_server_does_not_see_whether_another_ones_hints_are_here() -> None:
+    parties = Parties()
+    jobs = [parties.by_row(table(97), [3]) for _ in range(3)]
+    server, client = jobs[2].spec.participants
+    other = msgspec.structs.replace(server, party="0x" + "77" * 32)
+    jobs[2].spec = msgspec.structs.replace(jobs[2].spec, participants=(other, client))
+    first, again, elsewhere = (job.run().bytes_sent("server") for job in jobs)
+    assert again < first
+    # It has the same database, and so the same digests: as if it had copied them.
+    assert elsewhere == first

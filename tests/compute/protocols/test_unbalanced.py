@@ -1,9 +1,11 @@
 """A big set is prepared once per version; lookups equal a plaintext join, download and read nothing twice."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -186,6 +188,21 @@ def test_what_changes_the_table(what: str) -> None:
         assert not before & after
     # The same set under the same secret has the same table, so nothing was downloaded.
     assert bool(after) == (what != "order")
+
+
+def test_a_server_does_not_see_whether_another_ones_table_is_here() -> None:
+    """The digest of a table is known to all who were sent it."""
+    session = plain_session("right")
+    left, right = session.spec.participants
+    names = set()
+    for change in ({}, {"party": "0x" + "77" * 32}, {"dataset": "0x" + "77" * 32}):
+        changed = (msgspec.structs.replace(left, **change), right)
+        spec = msgspec.structs.replace(session.spec, participants=changed)
+        names.add(versions.table_name(replace(session, spec=spec), "left", SECRET))
+    assert len(names) == 3
+    newer = (msgspec.structs.replace(left, commitment="0x" + "77" * 32), right)
+    session = replace(session, spec=msgspec.structs.replace(session.spec, participants=newer))
+    assert versions.table_name(session, "left", SECRET) in names
 
 
 @pytest.mark.parametrize("lost", ["table", "note"])

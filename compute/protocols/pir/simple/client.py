@@ -45,7 +45,7 @@ def client(session: Session) -> Steps:
     family = lineage(session)
     setup = yield from receive("server", Setup)
     check_setup(setup, params, family, session.memory_bytes)
-    downloaded, fetched = yield from hints(session.cache, setup)
+    downloaded, fetched = yield from hints(session.cache, setup, session.spec)
 
     yield Progress("pir.keys", 0, params.queries)
     secrets = yield from ask(session, "server", function(family), wanted.labels)

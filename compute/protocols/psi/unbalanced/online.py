@@ -92,7 +92,7 @@ def lookup(
     announced = yield from receive(peer, Announce)
     if announced.count != peer_count:
         raise ProtocolAbort(f"{peer} announces tags of another number of keys")
-    table = held_table(session, announced.digest)
+    table = held_table(session, peer, announced.digest)
     yield Send(peer, Wanted(table is None))
     if table is None:
         table = yield from _download(session, peer, announced)
@@ -109,7 +109,7 @@ def _download(session: Session, peer: str, announced: Announce) -> Part[memoryvi
     yield from receive_blocks(peer, table_bytes(announced.count), 1, "psi.tags", take)
     if digest(workspace.read(MADE)) != announced.digest:
         raise ProtocolAbort(f"{peer} sent another tag table than it announced")
-    return keep_table(session, announced.digest)
+    return keep_table(session, peer, announced.digest)
 
 
 def check_queries(count: int) -> None:

@@ -26,6 +26,7 @@ from msgspec import Meta
 
 from compute.errors import BadInput
 from compute.protocols.keyset import Digests
+from compute.protocols.participants import name_for
 from compute.protocols.protocol import Call, Part, Progress, Session, compute
 from compute.protocols.psi.buckets import Facts, Source
 from compute.protocols.psi.ecdh.curves import GROUPS, CurveName, Rows
@@ -114,7 +115,7 @@ class Version:
         at_once = session.memory_bytes // (4 * _SORT_BYTES)
         tags.write_table(parts, at_once, lambda data: session.workspace.append(MADE, data))
         digest = tags.digest(session.workspace.read(MADE))
-        table = keep_table(session, digest)
+        table = keep_table(session, session.role, digest)
         facts = (source.count, source.repeated, source.without_key, source.unfit, source.checksum, digest)
         body = msgspec.msgpack.encode(_Note(rows, *facts))
         session.cache.put(self._note_name, self._mac(body) + body)
@@ -146,7 +147,7 @@ class Version:
 
     def table(self, prepared: Prepared) -> memoryview | None:
         """The table of a set that was prepared, unless the cache lost or damaged it."""
-        return held_table(self.session, prepared.digest)
+        return held_table(self.session, self.session.role, prepared.digest)
 
     @property
     def _note_name(self) -> str:
@@ -161,25 +162,26 @@ def function(curve: CurveName, identity: bytes) -> Function:
     return Function(curve, context(curve, b"unbalanced", identity))
 
 
-def table_name(digest: bytes) -> str:
-    """How a table is called in the cache of either side."""
-    return f"psi.unbalanced.tags.{digest.hex()}"
+def table_name(session: Session, role: str, digest: bytes) -> str:
+    """How the table of ``role`` is called in the cache of either side."""
+    return f"psi.unbalanced.tags.{name_for(session.spec, role, digest)}"
 
 
-def keep_table(session: Session, digest: bytes) -> memoryview:
+def keep_table(session: Session, role: str, digest: bytes) -> memoryview:
     """Move the table that was made to the cache; one that the cache has no room for stays with the job."""
     made = session.workspace.read(MADE)
-    session.cache.put(table_name(digest), made)
-    kept = session.cache.get(table_name(digest))
+    name = table_name(session, role, digest)
+    session.cache.put(name, made)
+    kept = session.cache.get(name)
     if kept is None:
         return made
     session.workspace.remove(MADE)
     return kept
 
 
-def held_table(session: Session, digest: bytes) -> memoryview | None:
-    """A table from our cache: our own disk is trusted to be ours, not to be whole."""
-    table = session.cache.get(table_name(digest))
+def held_table(session: Session, role: str, digest: bytes) -> memoryview | None:
+    """The table of ``role`` from our cache: our own disk is trusted to be ours, not to be whole."""
+    table = session.cache.get(table_name(session, role, digest))
     return table if table is not None and tags.digest(table) == digest else None
 
 
