@@ -18,7 +18,6 @@ from contracts import eip712, merkle
 from contracts.eip712 import Domain, Outcome
 
 ZERO32 = bytes(32)
-MAX_BATCH = 256
 _MESSAGE_CHARACTERS = 400
 
 
