@@ -175,7 +175,17 @@ def jobs_cancel(session: Session, job: str) -> None:
     """Ask for the end of a JOB."""
     with session.client() as client:
         found = client.known_jobs.cancel(job)
-    session.show(found, lambda: f"{printable(found.job)}: {printable(found.state)}")
+
+    def human() -> str:
+        state = printable(found.state)
+        told = (
+            f"has ended already: {state}"
+            if found.is_final
+            else f"its nodes are asked to stop ({state} as yet)"
+        )
+        return f"{printable(found.job)}: {told}"
+
+    session.show(found, human)
 
 
 def _confirmed(session: Session, order: Order) -> bool:

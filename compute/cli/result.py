@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
@@ -11,7 +12,7 @@ import click
 
 from compute.cli.session import Session, command, shared_options
 from compute.cli.show import printable, table
-from compute.errors import BadInput
+from compute.errors import BadInput, ComputeError
 
 if TYPE_CHECKING:
     from compute.sdk import JobResult
@@ -51,6 +52,7 @@ def file_options(function: Callable[..., Any]) -> Callable[..., Any]:
             raise click.UsageError("--format, --part, --column and --exact are for a file: give --out")
         if chosen["out"] is not None:
             chosen["result_format"] = _format(chosen["out"], chosen["result_format"])
+            _writable(chosen["out"])
             if chosen["result_format"] == "json" and (chosen["part"] or chosen["columns"]):
                 raise click.UsageError("--part and --column are for csv and parquet: json holds it all")
         return function(*arguments, to_file=chosen, **options)
@@ -69,6 +71,16 @@ def _format(out: Path, chosen: ResultFormat | None) -> ResultFormat:
             param_hint="--out",
         )
     return form
+
+
+def _writable(out: Path) -> None:
+    folder = out.parent
+    if out.exists() and not out.is_file():
+        raise click.BadParameter(f"{printable(out)} is there and no plain file", param_hint="--out")
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise click.BadParameter(
+            f"nothing can be written into the folder {printable(folder)}", param_hint="--out"
+        )
 
 
 @click.command("result")
@@ -92,16 +104,21 @@ def deliver(session: Session, result: JobResult, to_file: Mapping[str, Any]) -> 
         return
     from compute.sdk.result_file import write_result
 
-    rows = write_result(
-        result.value,
-        out,
-        to_file["result_format"],
-        part=to_file["part"],
-        columns=to_file["columns"] or None,
-        exact=to_file["exact"],
-    )
+    try:
+        rows = write_result(
+            result.value,
+            out,
+            to_file["result_format"],
+            part=to_file["part"],
+            columns=to_file["columns"] or None,
+            exact=to_file["exact"],
+        )
+    except ComputeError as error:
+        # The job is done and paid for: nobody should order it again for a slip in an option.
+        error.detail.setdefault("remedy", f"the result is kept: liutong jobs result {result.job} --out FILE")
+        raise
     written = {"job": result.job, "state": result.state, "file": str(out), "rows": rows}
-    session.show(written, lambda: f"wrote {printable(out)}: {rows} rows, job {result.job}")
+    session.show(written, lambda: f"wrote {printable(out)}: {counted(rows)}, job {result.job}")
 
 
 def screen(session: Session, result: JobResult) -> None:
@@ -122,11 +139,16 @@ def screen(session: Session, result: JobResult) -> None:
         session.out.print("[dim]values of several types in a column: --json shows them[/dim]")
         return
     for name, made in tables.items():
-        session.out.print(f"[dim]{printable(name)}: {made.num_rows} rows[/dim]")
+        session.out.print(f"[dim]{printable(name)}: {counted(made.num_rows)}[/dim]")
         rows = [[*row.values()] for row in made.slice(0, _ROWS_ON_SCREEN).to_pylist()]
         session.out.print(table(made.column_names, rows))
         if made.num_rows > _ROWS_ON_SCREEN:
             session.out.print(f"[dim]… {made.num_rows - _ROWS_ON_SCREEN} more: --out FILE writes all[/dim]")
+
+
+def counted(rows: int) -> str:
+    """A number of rows in words."""
+    return "1 row" if rows == 1 else f"{rows:,} rows"
 
 
 def _single(value: object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -71,7 +71,7 @@ class Session:
         if isinstance(rendered, Table):
             Console(highlight=False, width=max(self.out.width, _TABLE_WIDTH)).print(rendered)
         elif rendered is not None:
-            self.out.print(rendered)
+            self.out.print(rendered, soft_wrap=True)
 
 
 def command(function: Callable[P, R]) -> Callable[P, R]:
@@ -116,11 +116,13 @@ def _fail(error: ComputeError | ContractError) -> None:
         return
     console = session.err if session else Console(stderr=True)
     said = {name: printable(value) for name, value in fields.items()}
-    console.print(f"[bold red]✗[/bold red] {said['message']}  [dim]({said['code']})[/dim]")
+    # Wrapped by the terminal, if there is one: an id or a command in it stays whole for whoever copies it.
+    say = partial(console.print, soft_wrap=True)
+    say(f"[bold red]✗[/bold red] {said['message']}  [dim]({said['code']})[/dim]")
     if said.get("rule"):
-        console.print(f"  rule: {said['rule']}")
+        say(f"  rule: {said['rule']}")
     if said.get("remedy"):
-        console.print(f"  what would help: {said['remedy']}")
+        say(f"  what would help: {said['remedy']}")
 
 
 _SHARED = [

@@ -19,10 +19,10 @@ def printable(value: object) -> str:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """Rows under headings; the first column is never broken, because it is copied."""
+    """Rows under headings; nothing is cut off, and the first column is never broken: it is copied."""
     made = Table(box=None, pad_edge=False, header_style="dim")
     for position, heading in enumerate(headings):
-        made.add_column(heading, no_wrap=position == 0)
+        made.add_column(heading, no_wrap=position == 0, overflow="fold")
     for row in rows:
         made.add_row(*(printable(cell) for cell in row))
     return made

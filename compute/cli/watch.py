@@ -39,9 +39,9 @@ def watched(session: Session, client: Liutong, act: Callable[[Watch], JobResult]
         session.err.print("the nodes are asked to stop; Ctrl-C again leaves at once")
         try:
             ended = client.jobs.wait(watch.job, timeout_s=_END_TIMEOUT_S)
-            session.err.print(f"job {watch.job}: [bold]{printable(ended.state)}[/bold]")
+            session.err.print(f"job {watch.job}: [bold]{printable(ended.state)}[/bold]", soft_wrap=True)
         except (ComputeError, KeyboardInterrupt):
-            session.err.print(f"job {watch.job} has not ended yet: see `liutong jobs status`")
+            session.err.print(f"not ended yet: see `liutong jobs status {watch.job}`", soft_wrap=True)
         raise SystemExit(INTERRUPTED) from None
 
 
@@ -80,7 +80,9 @@ class Watch:
             self._phases[event.role] = (event.phase, time.monotonic(), event.done)
             if not self._session.as_json and not self._bars:
                 said = f"{printable(event.phase)} {printable(event.message)}".rstrip()
-                self._session.err.print(f"[dim]· {printable(event.role or 'portal')}[/dim] {said}")
+                self._session.err.print(
+                    f"[dim]· {printable(event.role or 'portal')}[/dim] {said}", soft_wrap=True
+                )
         # Only the role that runs here tells no rate of its own; its lines have no id of the portal's.
         if self._bars and event.id == 0:
             self._show(event.role, event.phase, event.done, event.total, *self._own_pace(event))

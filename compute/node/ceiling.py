@@ -73,10 +73,14 @@ def readable_columns(dataset: DatasetSettings, columns: tuple[str, ...]) -> None
     """Raise Refused unless every column exists, may be used at all, and is within the ceiling."""
     known = {column.name: column for column in dataset.columns}
     if unknown := sorted(set(columns) - set(known)):
-        raise Refused("columns.unknown", f"the dataset has no columns {unknown}", remedy="see its schema")
+        raise Refused(
+            "columns.unknown", f"the dataset has no columns {', '.join(unknown)}", remedy="see its schema"
+        )
     if secret := sorted(name for name in columns if known[name].grade == "L4"):
         raise Refused(
-            "columns.grade", f"columns of grade L4 are never used: {secret}", remedy="leave them out"
+            "columns.grade",
+            f"columns of grade L4 are never used: {', '.join(secret)}",
+            remedy="leave them out",
         )
     if not covers(dataset.ceiling.columns, columns):
         raise Refused("ceiling.columns", "the node does not give these columns", remedy="ask for fewer")

@@ -166,7 +166,7 @@ class Jobs:
         if active is not None:
             active.end(
                 JobCancelled(
-                    "cancelled at this node by its consumer or through the portal: nothing is released"
+                    "cancelled at this node by its consumer or through the portal: no result is given out"
                 )
             )
             while job in self._active:

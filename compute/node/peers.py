@@ -282,7 +282,7 @@ def _raise_if_over(role: str, error: PeerRefused) -> None:
     code = error.detail.get("peer_code")
     if code == PeerCancelled.code:
         raise CancelledElsewhere(
-            f"{role} cancelled its part: nothing is released here", peer_code=code
+            f"{role} cancelled its part: no result is given out", peer_code=code
         ) from error
     if code == PeerEnded.code:
         raise PeerRefused(f"{role} does not take part in the job (any more)", **error.detail) from error

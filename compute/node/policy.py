@@ -339,11 +339,15 @@ def _allowed(
     needed = set(kind.columns(spec, params, participant.role))
     if extra := sorted(needed - set(participant.columns)):
         raise Refused(
-            "columns", f"the role reads columns that it does not declare: {extra}", remedy="declare them"
+            "columns",
+            f"the role reads columns that it does not declare: {', '.join(extra)}",
+            remedy="declare them",
         )
     if extra := sorted((needed | set(participant.columns)) - set(terms.columns)):
         raise Refused(
-            "columns", f"the grant does not cover the columns {extra}", remedy="ask for a grant with them"
+            "columns",
+            f"the grant does not cover the columns {', '.join(extra)}",
+            remedy="ask for a grant with them",
         )
 
 

@@ -433,5 +433,5 @@ def _stopped_by(role: str, error: PeerLost) -> ComputeError:
     if code in _CANNOT_GO_ON:
         return ProtocolAbort(f"{role} cannot go on ({code})", peer_code=code)
     if code in (JobCancelled.code, CancelledElsewhere.code):
-        return CancelledElsewhere(f"{role} cancelled its part: nothing is released here", peer_code=code)
+        return CancelledElsewhere(f"{role} cancelled its part: no result is given out", peer_code=code)
     return PeerLost(f"{role}: {error.message}", **error.detail)

@@ -360,12 +360,13 @@ def _require_result(job: Job, own: ComputeError | None = None) -> None:
     """Raise JobEnded unless the job settled; ``own`` is why the consumer's own role stopped, if it did."""
     if job.state == "settled":
         return
+    ended = job.state if job.state in ("failed", "expired") else f"was {job.state}"
     reason = job.reason
     told = f": {reason.message or reason.code}" if reason else ""
     # A peer only learns that we stopped; why, we know ourselves.
     here = f" (here: {own})" if own is not None else ""
     raise JobEnded(
-        f"the job was {job.state}{told}{here}",
+        f"the job {ended}{told}{here}",
         job=job.job,
         state=job.state,
         code=reason.code if reason else "",

@@ -130,7 +130,7 @@ def _chosen(tables: Mapping[str, pa.Table], part: str | None) -> pa.Table:
         raise BadInput("this result is no table: write it as json")
     if part is None:
         if len(tables) > 1:
-            raise BadInput(f"the result has several tables: choose one of {', '.join(tables)}")
+            raise BadInput(f"the result has several tables: choose a part, one of {', '.join(tables)}")
         return next(iter(tables.values()))
     if part not in tables:
         raise BadInput(f"the result has no table {part!r}; it has {', '.join(tables)}")

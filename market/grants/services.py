@@ -286,7 +286,9 @@ def _within(
         raise BadRequest("state a purpose of 1 to 4000 characters", field="purpose")
     if "*" not in offer.purposes and purpose.strip() not in offer.purposes:
         raise OutsidePolicy(
-            "the offer does not allow this purpose", rule="purpose", remedy=f"one of: {offer.purposes}"
+            "the offer does not allow this purpose",
+            rule="purpose",
+            remedy=f"one of: {', '.join(offer.purposes)}",
         )
     extra = sorted(set(operations) - set(offer.operations))
     if extra or not operations:

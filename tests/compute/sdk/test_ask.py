@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from compute.cli import main
 from compute.cli.session import Session
+from compute.cli.show import table
 from compute.cli.watch import Watch, duration, pace, watched
 from compute.errors import BadInput
 from compute.sdk import questions
@@ -152,8 +155,9 @@ def test_psi_writes_its_rows_to_a_file_of_the_named_kind(desk: Any, tmp_path: Pa
         (["--out", "found"], [".json", ".csv", ".parquet", "--format"]),
         (["--out", "found.json", "--column", "d"], ["--column", "parquet"]),
         (["--format", "csv"], ["--out"]),
+        (["--out", "nowhere/found.csv"], ["--out", "folder nowhere"]),
     ],
-    ids=["a strange ending", "no ending", "columns of json", "no file"],
+    ids=["a strange ending", "no ending", "columns of json", "no file", "no folder"],
 )
 def test_a_file_that_cannot_be_written_is_told_before_a_job_is_ordered(
     desk: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], told: list[str]
@@ -165,6 +169,19 @@ def test_a_file_that_cannot_be_written_is_told_before_a_job_is_ordered(
     assert all(word in done.stderr for word in told), done.stderr
     assert not client.asked
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("options", [[], ["--part", "middle"]], ids=["no part named", "no such part"])
+def test_a_slip_that_shows_after_the_job_says_where_its_result_is(
+    desk: Any, tmp_path: Path, options: list[str]
+) -> None:
+    desk({"count": 2, "left": ROWS, "right": ROWS})
+    out = tmp_path / "found.csv"
+    done = run("psi", "--left", "g1", "--right", "g2", "--key", "patient_id", "--out", str(out), *options)
+    assert done.exit_code == 2
+    assert "left, right" in done.stderr
+    assert f"liutong jobs result {JOB} --out" in done.stderr
+    assert not out.exists()
 
 
 def test_a_named_format_and_an_ending_in_capitals_write_the_file(desk: Any, tmp_path: Path) -> None:
@@ -209,6 +226,12 @@ def test_datasets_and_offers_show_columns_with_their_types(desk: Any) -> None:
     assert "age integer" in shown
     assert "patient_id" not in shown
     assert json.loads(run("offers", "--json").stdout)[0]["columns"] == ["age"]
+
+
+def test_a_narrow_table_cuts_nothing_off() -> None:
+    said = Console(width=40, file=StringIO())
+    said.print(table(("id", "purpose", "columns"), [("7" * 20, "p " * 40, "z" * 60)]))
+    assert said.file.getvalue().count("z") == 60  # type: ignore[attr-defined]
 
 
 def test_lookup_reads_keywords_from_arguments_files_and_input(desk: Any, tmp_path: Path) -> None:
