@@ -23,6 +23,8 @@ NODE_FINAL = frozenset({"completed", "refused", "failed", "cancelled", "expired"
 # A role that the consumer runs itself reports to nobody: its state is what the job's says about it.
 _OWN_ROLE = {"settled": "completed", "receipted": "running", "submitted": "waiting", "reserved": "waiting"}
 _WORST_FIRST = ("refused", "failed", "expired", "cancelled")
+# What a node reports of a part that ended because another's did: why is known there, not here.
+_ECHOES = {"protocol.abort": 1, "job.cancelled_elsewhere": 1, "wire.peer_lost": 2}
 _DRIVE = Actor.system("drive")
 
 
@@ -208,16 +210,17 @@ def _worst(job: Job, bad: Sequence[JobPart]) -> tuple[str, dict[str, Any]]:
         # Who is cancelled mid-protocol may see its peer vanish first: that is the cancellation, not a fault.
         order = ("refused", "cancelled", "failed", "expired")
     for state in order:
-        for part in bad:
-            if part.node_state == state:
-                return state, {
-                    "code": part.reason or f"job.{state}",
-                    "rule": part.rule,
-                    "message": part.message,
-                    "remedy": part.remedy,
-                    "party": part.party_id,
-                    "role": part.role,
-                }
+        ended = [part for part in bad if part.node_state == state]
+        if ended:
+            part = min(ended, key=lambda part: _ECHOES.get(part.reason, 0))
+            return state, {
+                "code": part.reason or f"job.{state}",
+                "rule": part.rule,
+                "message": part.message,
+                "remedy": part.remedy,
+                "party": part.party_id,
+                "role": part.role,
+            }
     raise ValueError("a part that did not complete has none of the known final states")
 
 

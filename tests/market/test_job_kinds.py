@@ -17,6 +17,7 @@ from market.grants.models import Grant
 from market.jobs.kinds import job_kinds
 from market.jobs.models import Job, JobPart
 from market.jobs.parameters import check_parameters
+from market.jobs.progress import _worst
 from tests.market.conftest import Cast
 from tests.market.parties import Stage
 
@@ -167,3 +168,12 @@ def test_the_consumers_own_role_does_not_wait_after_the_end(stage: Stage, cast: 
     own.refresh_from_db()
     job.refresh_from_db()
     assert (job.state, own.node_state) == ("settled", "completed")
+
+
+@pytest.mark.parametrize("echo", ["protocol.abort", "wire.peer_lost"])
+def test_a_failed_job_names_the_fault_and_not_its_echo(echo: str) -> None:
+    heard = JobPart(role="members", node_state="failed", reason=echo, message="values cannot go on")
+    fault = JobPart(role="values", node_state="failed", reason="input.invalid", message="sums need numbers")
+    for parts in ([heard, fault], [fault, heard]):
+        assert _worst(Job(), parts)[1]["message"] == "sums need numbers"
+    assert _worst(Job(), [heard])[1]["message"] == "values cannot go on"
