@@ -72,11 +72,14 @@ MOST_AT_ONCE = LEAD // 2
 BUCKET_BYTES = 4
 
 
+Block = Annotated[bytes, Meta(max_length=BLOCK * 33)]
+
+
 class Points(Message, frozen=True, tag="ecdh.points"):
     """Block ``index`` of a run's masked points, counted from 0."""
 
     index: Uint32
-    data: Annotated[bytes, Meta(max_length=BLOCK * 33)]
+    data: Block
 
 
 class Key(Message, frozen=True, tag="ecdh.key"):
