@@ -242,11 +242,11 @@ def _tell(side: Side, waves: list[Arrays]) -> Part[None]:
     bits = [np.unpackbits(wave[3], count=size) for wave, size in zip(waves, sizes, strict=True)]
     flat = np.packbits(np.concatenate(bits))
     yield from send_rows(side.peer, flat.reshape(-1, 1), "psi.result")
-    secrets = _together([wave[4] for wave in waves])
+    secrets = [wave[4] for wave in waves]
     yield Send(side.peer, Proof(_proof(side, secrets)))
     if side.labels_of is not None:
         packed = side.labels_of(_together([wave[5] for wave in waves]))
-        sealed = labels.seal(packed, secrets, side.context(side.session.role))
+        sealed = labels.seal(packed, _together(secrets), side.context(side.session.role))
         # Bytes and progress are public: without padding they would tell the size of the result.
         missing, width = side.most_matches - len(sealed), sealed.shape[1]
         padding = np.frombuffer(side.session.rng(missing * width), np.uint8).reshape(missing, width)
@@ -258,26 +258,24 @@ def _be_told(side: Side, waves: list[Arrays]) -> Part[Found]:
     total = plan.own * plan.buckets
     octets = yield from receive_rows(peer, -(-total // 8), 1, "psi.result")
     flat = np.unpackbits(octets.reshape(-1)).astype(np.bool_)
-    numbers, all_secrets = (_together([wave[part] for wave in waves]) for part in (0, 1))
-    chosen = numbers[np.flatnonzero(flat[:total])]
-    secrets = byte_rows.take(all_secrets, chosen)
+    named, order, secrets = _named(side, waves, flat)
     proof = (yield from receive(peer, Proof)).digest
-    possible = len(chosen) <= side.most_matches and not flat[total:].any()
+    possible = len(named) <= side.most_matches and not flat[total:].any()
     if not possible or not hmac.compare_digest(proof, _proof(side, secrets)):
         raise ProtocolAbort(f"{peer} named keys of ours that it does not have")
-    check_intersection(len(chosen), session.min_cohort)
+    check_intersection(len(named), session.min_cohort)
     width = side.peer_label_bytes
-    plain = np.empty((len(chosen), 0), np.uint8)
+    plain = np.empty((len(named), 0), np.uint8)
     if width:
         sealed = yield from receive_rows(peer, side.most_matches, width + MAC_BYTES, "psi.labels")
-        plain = labels.open_sealed(sealed[: len(chosen)], secrets, side.context(peer), peer)
-    order = ascending(chosen, total)
-    chosen, plain = chosen[order], plain[order]
+        opened = labels.open_sealed(sealed[: len(named)], _together(secrets), side.context(peer), peer)
+        plain = opened[order]
+    del secrets, order  # the rows need the memory
     pieces = []
     for bucket in range(plan.buckets):
-        inside = slice(*np.searchsorted(chosen, (bucket * plan.own, (bucket + 1) * plan.own)))
+        inside = slice(*np.searchsorted(named, (bucket * plan.own, (bucket + 1) * plan.own)))
         keys = side.source.bucket(bucket, plan.buckets)
-        matched = chosen[inside] - bucket * plan.own
+        matched = named[inside] - bucket * plan.own
         if (matched >= len(keys)).any():
             raise ProtocolAbort(f"{peer} named keys of ours that it does not have")
         rows, owners = keys.rows_of(matched)
@@ -285,11 +283,33 @@ def _be_told(side: Side, waves: list[Arrays]) -> Part[Found]:
     return _joined(side, pieces)
 
 
-def _proof(side: Side, secrets: Rows) -> bytes:
+def _named(
+    side: Side, waves: Sequence[Arrays], flat: npt.NDArray[np.bool_]
+) -> tuple[Numbers, Numbers, list[Rows]]:
+    """The numbers of our items whose tags the bits name, ascending; in which order the peer names them; and
+    their secrets in the peer's order, wave by wave, so that those of all items are never in memory."""
+    named: list[Numbers] = []
+    orders: list[Numbers] = []
+    secrets: list[Rows] = []
+    start = found = 0
+    for wave, (numbers, kept) in enumerate(waves):
+        size = side.plan.own * len(side.plan.of_wave(wave))
+        items = numbers[flat[start : start + size]] - start
+        order = ascending(items, size)
+        named.append(start + items[order])
+        orders.append(found + order)
+        secrets.append(byte_rows.take(kept, items))
+        start += size
+        found += len(items)
+    return _together(named), _together(orders), secrets
+
+
+def _proof(side: Side, secrets: Sequence[Rows]) -> bytes:
     """Of the secrets of any set of keys: who lacks one cannot tell their sum from random."""
-    words = np.ascontiguousarray(secrets).view(np.uint64)
-    total = np.bitwise_xor.reduce(words, axis=0)
-    count = len(secrets).to_bytes(8, "big")
+    total = np.zeros(KEY_BYTES // 8, np.uint64)
+    for part in secrets:
+        total ^= np.bitwise_xor.reduce(np.ascontiguousarray(part).view(np.uint64), axis=0)
+    count = sum(map(len, secrets)).to_bytes(8, "big")
     return sm3.digest(b"liutong/psi/proof/v1" + side.session.binding + count + total.tobytes())
 
 
